@@ -1,0 +1,3 @@
+"""Tickover: routines whose green means something."""
+
+__version__ = "0.1.0"
