@@ -1,0 +1,169 @@
+"""The sandbox port: one sandbox is one process tree started from one argv, in folders of ours, with nothing else.
+
+A backend never weakens what was asked: a protection it cannot give is a `SandboxRefused`, not a fallback.
+Paths named `Path` lie on the host below the backend's data folder; targets are absolute paths inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tickover.core.errors import TickoverError
+
+AGENT_UID = 1000
+"""The uid that the command has inside; never host uid 0 outside."""
+
+Stream = Literal["stdout", "stderr"]
+
+
+class SandboxRefused(TickoverError):  # noqa: N818 - it is a refusal, the word users see
+    """The sandbox asked for cannot be had here; nothing was started."""
+
+
+class SandboxBroken(TickoverError):  # noqa: N818
+    """The isolation machinery itself failed (an `infrastructure` cause), not the command inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A folder or file of ours shown at `target`; read-only unless `writable`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Folders laid over one another at `target`, the first at the bottom.
+
+    `upper` names a fresh writable top of this sandbox, kept on disk until `destroy` and readable later as
+    `Sandbox.upper(name)`; None makes the whole overlay read-only.
+    """
+
+    target: str
+    lowers: tuple[Path, ...]
+    upper: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceLimits:
+    """What one sandbox may use. Bytes, CPUs and counts; None = no limit asked."""
+
+    memory: int | None = 2 << 30
+    cpus: float | None = 2.0
+    pids: int | None = 512
+    disk: int | None = 5 << 30
+    files: int = 4096
+    """Open files per process (RLIMIT_NOFILE)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """Everything about one sandbox. `/` is the base, then `layers` (bottom first), then a fresh upper "root".
+
+    `files` are small read-only files of ours (target -> bytes). `sealable` keeps the uppers in plain folders, so
+    that `seal` can rename one into place; otherwise a backend may put them on a size-limited disk image.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    layers: tuple[Path, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    uid: int = AGENT_UID
+    sealable: bool = False
+
+
+ExitReason = Literal["exited", "signalled", "memory", "disk", "killed", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the process tree ended. `code` is the command's exit code, or 128 + signal.
+
+    `reason`: `memory` and `disk` mean that limit killed it, `killed` that we did, `broken` that the isolation
+    machinery failed (`message` says how). Times in seconds, memory in bytes where the backend can measure it.
+    """
+
+    code: int
+    reason: ExitReason
+    message: str = ""
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What one protection amounts to on this machine: shown by `doctor` and on every run."""
+
+    name: str
+    in_force: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendReport:
+    """What a backend gives here, found by really starting one."""
+
+    backend: str
+    tier: str
+    usable: bool
+    capabilities: tuple[Capability, ...]
+    not_protected: tuple[str, ...]
+    hint: str = ""
+
+
+class Sandbox(Protocol):
+    """A started sandbox."""
+
+    name: str
+
+    def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        """Yield what the tree writes, as it comes, until both streams are closed. Call once."""
+
+    async def wait(self) -> Exit:
+        """Return when every process of the tree is gone."""
+
+    async def freeze(self) -> None:
+        """Stop every process of the tree, undetectably late: no instruction runs until `thaw`."""
+
+    async def thaw(self) -> None: ...
+
+    async def kill(self) -> None:
+        """End every process of the tree, including daemons that ignore signals. Idempotent."""
+
+    def upper(self, name: str) -> Path:
+        """Return the folder of a writable overlay (`root` or an `Overlay.upper`), usable as a lower of others."""
+
+    async def seal(self, name: str, destination: Path) -> int:
+        """Move an upper of an ended sandbox to `destination` (must not exist) after checking every entry.
+
+        Return its bytes. Raises TickoverError `layer.unsafe` naming the entry: device nodes other than
+        whiteouts, set-id bits, overlay xattrs that redirect.
+        """
+
+    async def destroy(self) -> None:
+        """Kill, unmount and delete everything of this sandbox. Idempotent."""
+
+
+class Backend(Protocol):
+    """A family of sandboxes (`isolation: sandbox` is the backend `bwrap`)."""
+
+    name: str
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Start a sandbox. Raises SandboxRefused or SandboxBroken; then nothing is left."""
+
+    async def report(self) -> BackendReport:
+        """Start one really, and say what is in force."""
+
+    async def close(self) -> None:
+        """End every sandbox of this backend and its helper processes."""
