@@ -1,0 +1,289 @@
+"""What each fact changes in a run's row: one small function per fact. `core/run.py` decides whether it may."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+from tickover.core.event import (
+    AgentFinished,
+    AgentStarted,
+    AgentUsage,
+    ArtifactRefused,
+    ArtifactStored,
+    AttemptFinished,
+    AttemptStarted,
+    BaselineChecked,
+    CancelRequested,
+    CheckEvaluated,
+    Fact,
+    FindingReported,
+    LayerReady,
+    PhaseFinished,
+    PhaseStarted,
+    ReportClaimed,
+    RetryScheduled,
+    RunFinished,
+    RunRecovered,
+    RunRefused,
+    RunSkipped,
+    SandboxStarted,
+    StateCommitted,
+    StateDiscarded,
+    VerdictReached,
+    VersionResolved,
+)
+from tickover.core.evidence import CheckFact, CheckId, is_vacuous
+from tickover.core.finding import Finding
+from tickover.core.row import (
+    ArtifactRow,
+    AttemptRow,
+    ClaimRow,
+    FindingRow,
+    LayerRow,
+    PhaseRow,
+    RefusedArtifactRow,
+    RunRow,
+    SandboxRow,
+    UsageRow,
+)
+from tickover.core.status import Execution, Outcome
+
+
+class ImpossibleError(Exception):
+    """A fact contradicts what the journal said before; `fold` adds run and seq."""
+
+
+@singledispatch
+def changes_of(fact: Fact, row: RunRow, at: float) -> dict[str, Any]:
+    """Return the fields of the row that a fact changes, `execution` and `last_seq` aside."""
+    del fact, row, at
+    return {}
+
+
+@changes_of.register
+def _(fact: VersionResolved, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {
+        "version": fact.routine_version,
+        "trusted": fact.trusted,
+        "subject": fact.subject,
+        "agent_build": fact.agent_build,
+    }
+
+
+@changes_of.register
+def _(fact: AttemptStarted, row: RunRow, at: float) -> dict[str, Any]:
+    if fact.attempt != row.attempt + 1:
+        raise ImpossibleError(f"attempt {fact.attempt} cannot follow attempt {row.attempt}")
+    return {
+        "attempts": (*row.attempts, AttemptRow(number=fact.attempt, started=at)),
+        "started": row.started if row.started is not None else at,
+        "retry_at": None,
+        "cause": None,
+        "reason": "",
+        "evidence": (),
+        "claim": None,
+        "sandbox": None,
+        "artifacts": (),
+        "refused_artifacts": (),
+    }
+
+
+@changes_of.register
+def _(fact: PhaseStarted, row: RunRow, at: float) -> dict[str, Any]:
+    phases = (*_last(row).phases, PhaseRow(phase=fact.phase, started=at))
+    return _last_attempt(row, phases=phases)
+
+
+@changes_of.register
+def _(fact: PhaseFinished, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    phases = list(_last(row).phases)
+    for index in reversed(range(len(phases))):
+        if phases[index].phase is fact.phase and phases[index].duration_s is None:
+            phases[index] = phases[index].model_copy(update={"duration_s": fact.duration_s})
+            return _last_attempt(row, phases=tuple(phases))
+    raise ImpossibleError(f"phase `{fact.phase}` ended without having begun")
+
+
+@changes_of.register
+def _(fact: SandboxStarted, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    if row.execution is not Execution.PREPARING:
+        return {}
+    return {"sandbox": SandboxRow(**fact.model_dump(exclude={"type", "version"}))}
+
+
+@changes_of.register
+def _(fact: LayerReady, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"layer": LayerRow(**fact.model_dump(exclude={"type", "version"}))}
+
+
+@changes_of.register
+def _(fact: AgentStarted, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    build = fact.build or row.agent_build
+    return {"agent_started": True, "agent_build": build, **_last_attempt(row, agent_started=True)}
+
+
+@changes_of.register
+def _(fact: AgentUsage, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    known = row.usage.cost_usd is not None and fact.cost_usd is not None
+    usage = UsageRow(
+        input_tokens=row.usage.input_tokens + fact.input_tokens,
+        output_tokens=row.usage.output_tokens + fact.output_tokens,
+        cost_usd=(row.usage.cost_usd or 0.0) + (fact.cost_usd or 0.0) if known else None,
+    )
+    return {"usage": usage}
+
+
+@changes_of.register
+def _(fact: AgentFinished, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    return _last_attempt(row, agent_status=fact.status, agent_exit=fact.exit)
+
+
+@changes_of.register
+def _(fact: ReportClaimed, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"claim": ClaimRow(status=fact.status, summary=fact.summary)}
+
+
+@changes_of.register
+def _(fact: BaselineChecked, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    known = CheckId(fact.list, fact.index) in row.first_baseline()
+    return {} if known else {"baseline": (*row.baseline, fact)}
+
+
+@changes_of.register
+def _(fact: CheckEvaluated, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    baseline = row.first_baseline().get(CheckId(fact.list, fact.index))
+    said = CheckFact(
+        list=fact.list,
+        index=fact.index,
+        kind=fact.kind,
+        evidence_class=fact.evidence_class,
+        guard=fact.guard,
+        result=fact.result,
+        baseline=baseline,
+        vacuous=is_vacuous(fact.list, guard=fact.guard, baseline=baseline),
+        summary=fact.summary,
+    )
+    if said.id in {earlier.id for earlier in row.evidence}:
+        return {"evidence": tuple(said if old.id == said.id else old for old in row.evidence)}
+    return {"evidence": (*row.evidence, said)}
+
+
+@changes_of.register
+def _(fact: FindingReported, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    finding = Finding(code=fact.code, message=fact.message, required=fact.required, detail=fact.detail)
+    return {"findings": (*row.findings, FindingRow(attempt=row.attempt, finding=finding))}
+
+
+@changes_of.register
+def _(fact: ArtifactStored, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    stored = ArtifactRow(path=fact.path, bytes=fact.bytes, sha256=fact.sha256)
+    return {"artifacts": (*row.artifacts, stored)}
+
+
+@changes_of.register
+def _(fact: ArtifactRefused, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    refused = RefusedArtifactRow(path=fact.path, reason=fact.reason)
+    return {"refused_artifacts": (*row.refused_artifacts, refused)}
+
+
+@changes_of.register
+def _(fact: StateCommitted, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"state_digest": fact.digest, "state_discarded": None}
+
+
+@changes_of.register
+def _(fact: StateDiscarded, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"state_discarded": fact.reason}
+
+
+@changes_of.register
+def _(fact: AttemptFinished, row: RunRow, at: float) -> dict[str, Any]:
+    if not row.attempts or row.attempts[-1].finished is not None:
+        return {"cause": fact.cause}
+    ended = _last_attempt(row, finished=at, execution=fact.execution, cause=fact.cause)
+    return {"cause": fact.cause, **ended}
+
+
+@changes_of.register
+def _(fact: VerdictReached, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    if (fact.outcome is Outcome.NONE) is row.agent_started:
+        raise ImpossibleError(
+            f"the outcome cannot be `{fact.outcome}` where the agent {'had' if row.agent_started else 'never'} started"
+        )
+    verdict = {"outcome": fact.outcome, "reason": fact.reason, "evidence": fact.evidence}
+    judged = _last_attempt(row, outcome=fact.outcome) if row.attempts else {}
+    return {**verdict, **judged, "finished": None, "exit_code": None}
+
+
+@changes_of.register
+def _(fact: RetryScheduled, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    if fact.attempt != row.attempt + 1:
+        raise ImpossibleError(f"attempt {fact.attempt} cannot follow attempt {row.attempt}")
+    return {"retry_at": fact.at, "outcome": None}
+
+
+@changes_of.register
+def _(fact: CancelRequested, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    return {"cancel_requested_by": row.cancel_requested_by or fact.by}
+
+
+@changes_of.register
+def _(fact: RunRefused, row: RunRow, at: float) -> dict[str, Any]:
+    return {"cause": fact.cause, **_never_ran(row, Execution.REFUSED, at)}
+
+
+@changes_of.register
+def _(fact: RunSkipped, row: RunRow, at: float) -> dict[str, Any]:
+    return {"reason": fact.reason, **_never_ran(row, Execution.SKIPPED, at)}
+
+
+@changes_of.register
+def _(fact: RunRecovered, row: RunRow, at: float) -> dict[str, Any]:
+    del fact, at
+    return {"recovered": row.recovered + 1}
+
+
+@changes_of.register
+def _(fact: RunFinished, row: RunRow, at: float) -> dict[str, Any]:
+    outcome = row.outcome if row.agent_started else Outcome.NONE
+    if (fact.execution, fact.outcome) != (row.execution, outcome):
+        told = f"{fact.execution}, {fact.outcome}"
+        raise ImpossibleError(f"`run_finished` says {told}; the journal says {row.execution}, {outcome}")
+    return {"finished": at, "outcome": outcome, "exit_code": fact.exit_code}
+
+
+def _last(row: RunRow) -> AttemptRow:
+    if not row.attempts:
+        raise ImpossibleError("a phase belongs to an attempt, and none had started")
+    return row.attempts[-1]
+
+
+def _last_attempt(row: RunRow, **changes: object) -> dict[str, Any]:
+    *earlier, last = row.attempts
+    return {"attempts": (*earlier, last.model_copy(update=changes))}
+
+
+def _never_ran(row: RunRow, execution: Execution, at: float) -> dict[str, Any]:
+    """Close the attempt in which it turned out that the agent shall not start."""
+    if row.attempts and row.attempts[-1].finished is None:
+        return _last_attempt(row, finished=at, execution=execution)
+    return {}

@@ -1,0 +1,156 @@
+"""The shape of a run's row: what lists, pages and `runs show` print. `core/run.py` folds the journal into it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from tickover.core.cause import Cause
+from tickover.core.event import BaselineChecked, Scalar
+from tickover.core.evidence import CheckFact, CheckId, CheckResult
+from tickover.core.finding import Finding
+from tickover.core.status import AgentStatus, ClaimStatus, Execution, Outcome, Phase
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PhaseRow(_Row):
+    """A phase of an attempt. `duration_s` is None while it lasts, and for ever if it was cut off."""
+
+    phase: Phase
+    started: float
+    duration_s: float | None = None
+
+
+class AttemptRow(_Row):
+    """One try. `outcome` is the verdict on it, None if the run went on without one."""
+
+    number: int
+    started: float
+    finished: float | None = None
+    execution: Execution | None = None
+    cause: Cause | None = None
+    outcome: Outcome | None = None
+    agent_started: bool = False
+    agent_status: AgentStatus | None = None
+    agent_exit: int | None = None
+    phases: tuple[PhaseRow, ...] = ()
+
+
+class FindingRow(_Row):
+    """A finding and the attempt it was made in."""
+
+    attempt: int
+    finding: Finding
+
+
+class ClaimRow(_Row):
+    """What the agent said of its work. Shown, never believed."""
+
+    status: ClaimStatus
+    summary: str
+
+
+class SandboxRow(_Row):
+    """The sandbox the agent of the last attempt worked in."""
+
+    backend: str
+    tier: str
+    network: str
+    protections: tuple[str, ...]
+    weaknesses: tuple[str, ...]
+    limits: dict[str, Scalar]
+
+
+class LayerRow(_Row):
+    """The setup layer under it."""
+
+    key: str
+    built: bool
+    duration_s: float
+    bytes: int
+    log_blob: str | None
+
+
+class ArtifactRow(_Row):
+    """A file that was taken out."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class RefusedArtifactRow(_Row):
+    """A path that was not taken out, and why."""
+
+    path: str
+    reason: str
+
+
+class UsageRow(_Row):
+    """Sums over the run. `cost_usd` is None as soon as one price is not known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+
+class RunRow(_Row):
+    """What the journal says of a run; all times are UTC epoch seconds.
+
+    `evidence`, `claim`, `sandbox` and `artifacts` are those of the last attempt, `baseline` is the run's first.
+    `outcome` is None until there is a verdict, and again while another attempt is on its way.
+    """
+
+    id: str
+    routine: str
+    title: str
+    folder: str
+    trigger: str
+    inputs: dict[str, Scalar]
+    event_digest: str | None
+    isolation: str
+    created: float
+    last_seq: int
+    version: str | None = None
+    trusted: dict[str, str] = {}
+    subject: dict[str, str] = {}
+    agent_build: str = ""
+    execution: Execution = Execution.QUEUED
+    cause: Cause | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    exit_code: int | None = None
+    started: float | None = None
+    finished: float | None = None
+    agent_started: bool = False
+    attempts: tuple[AttemptRow, ...] = ()
+    retry_at: float | None = None
+    cancel_requested_by: str | None = None
+    baseline: tuple[BaselineChecked, ...] = ()
+    evidence: tuple[CheckFact, ...] = ()
+    findings: tuple[FindingRow, ...] = ()
+    claim: ClaimRow | None = None
+    sandbox: SandboxRow | None = None
+    layer: LayerRow | None = None
+    artifacts: tuple[ArtifactRow, ...] = ()
+    refused_artifacts: tuple[RefusedArtifactRow, ...] = ()
+    state_digest: str | None = None
+    state_discarded: str | None = None
+    usage: UsageRow = UsageRow()
+    recovered: int = 0
+    unknown_facts: int = 0
+
+    @property
+    def attempt(self) -> int:
+        """The number of the last attempt, 0 before the first."""
+        return len(self.attempts)
+
+    def first_baseline(self) -> dict[CheckId, CheckResult]:
+        """Return what each check said before the run's first action: what evidence is compared with."""
+        return {CheckId(said.list, said.index): said.result for said in self.baseline}
+
+    def findings_of_attempt(self) -> tuple[Finding, ...]:
+        """Return the findings of the last attempt: those its verdict is about."""
+        return tuple(row.finding for row in self.findings if row.attempt == self.attempt)
