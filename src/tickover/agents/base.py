@@ -1,0 +1,128 @@
+"""The agent port: what an agent is given, how its process is started, and how its output becomes facts.
+
+An adapter is one file with a class `Agent`. It decides nothing about the work: every fact it yields is a claim,
+because the process it listens to is the agent's own. It does no input or output either: `plan` and the parser
+are pure, so that one conformance suite (`tickover.testing.agent_suite`) covers every adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol, TypeAlias
+
+from tickover.core.event import (
+    AgentFinished,
+    AgentOutput,
+    AgentStep,
+    AgentText,
+    AgentToolCall,
+    AgentToolResult,
+    AgentUsage,
+    FindingReported,
+    ReportClaimed,
+    Scalar,
+)
+
+WORKSPACE = "/workspace"
+OURS = "/tickover"
+"""Where our read-only files lie inside: inputs, runners, settings of an agent."""
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+AgentFact: TypeAlias = (
+    AgentOutput
+    | AgentText
+    | AgentToolCall
+    | AgentToolResult
+    | AgentUsage
+    | AgentStep
+    | FindingReported
+    | ReportClaimed
+    | AgentFinished
+)
+"""The normal form: all that an adapter may say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block of a `steps` routine: what is run, in which language, for how long at most (seconds)."""
+
+    id: str
+    lang: Literal["bash", "sh", "python", "js"]
+    code: str
+    title: str = ""
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """The skill a routine names, as found at the trusted commit."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTask:
+    """One attempt's task. `prompt` is the routine's body, `task` the first user turn where there is no skill.
+
+    `inputs` and `event` come from outside and are never instructions. `boundary` is random, made for this attempt
+    alone, and delimits them in a prompt. `output_limit` bounds the bytes of raw output that are kept.
+    """
+
+    boundary: str
+    prompt: str = ""
+    task: str = "Carry out the routine."
+    skill: Skill | None = None
+    blocks: tuple[Block, ...] = ()
+    argv: tuple[str, ...] = ()
+    inputs: Mapping[str, Scalar] = field(default_factory=dict)
+    event: bytes | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    workspace: str = WORKSPACE
+    output_limit: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """How to start the agent: `files` (target -> content) are small and mounted read-only. stdin is /dev/null."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    files: Mapping[str, bytes]
+    cwd: str = WORKSPACE
+
+
+@dataclass(frozen=True, slots=True)
+class AgentExit:
+    """How the process tree ended. `code` is the exit code, or 128 + signal where `reason` is `signalled`."""
+
+    code: int
+    reason: Literal["exited", "signalled", "memory", "disk", "killed", "timed_out", "broken"] = "exited"
+
+
+class Parser(Protocol):
+    """Turns one process's output into facts, piece by piece, in bounded memory, never raising for what it reads."""
+
+    def feed(self, stream: Stream, data: bytes) -> list[AgentFact]:
+        """Take the next bytes, cut anywhere. Output is gathered into larger facts, so this often returns nothing."""
+
+    def flush(self) -> list[AgentFact]:
+        """Return the output gathered so far. Call a few times a second, so that a transcript is live."""
+
+    def finish(self, exit_: AgentExit) -> list[AgentFact]:
+        """Return what is left; the last fact is the one `agent_finished`. Call once."""
+
+
+class Agent(Protocol):
+    """An adapter. `build` names exactly what runs and is part of a run's version."""
+
+    name: ClassVar[str]
+
+    @property
+    def build(self) -> str: ...
+
+    def plan(self, task: AgentTask) -> AgentPlan:
+        """Say how to start. Raises UsageError where the task cannot be this agent's."""
+
+    def parser(self, task: AgentTask) -> Parser: ...
