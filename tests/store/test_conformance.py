@@ -7,7 +7,8 @@ from tickover.store.blobs import FileBlobs
 from tickover.store.sqlite import SqliteStore
 from tickover.testing.blob_suite import BlobSuite
 from tickover.testing.store import MemoryBlobs, MemoryStore
-from tickover.testing.store_suite import SharedStoreSuite, StoreSuite, count_events
+from tickover.testing.store_process_suite import SharedStoreSuite
+from tickover.testing.store_suite import StoreSuite, count_events
 
 
 class TestSqlite(SharedStoreSuite):

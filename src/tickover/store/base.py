@@ -216,10 +216,11 @@ class Runs(Protocol):
 class Leases(Protocol):
     """Who may work on a run. The fence grows by one with every owner and never falls."""
 
-    def acquire(self, run: str, owner: str, ttl: float) -> Lease:
+    def acquire(self, run: str, owner: str, ttl: float, *, dead: Lease | None = None) -> Lease:
         """Take the run for `ttl` seconds. Raises `LeaseHeldError` while another lease lives.
 
-        Of several racing processes exactly one wins. The run need not exist yet.
+        Of several racing processes exactly one wins. The run need not exist yet. `dead` is a lease whose owner
+        is known to have ended (`store.process.is_gone`): it is not waited for.
         """
         ...
 

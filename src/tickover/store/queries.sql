@@ -24,6 +24,9 @@ ON CONFLICT (run) DO UPDATE SET seq = excluded.seq, routine = excluded.routine, 
   outcome = excluded.outcome, created_at = excluded.created_at, finished_at = excluded.finished_at,
   row = excluded.row
 
+-- name: update_row
+UPDATE run SET seq = :seq, row = :row WHERE run = :run
+
 -- name: get_run
 SELECT run, seq, row FROM run WHERE run = ?
 
@@ -43,7 +46,7 @@ SELECT run, seq, at, by, reason, sha256, bytes FROM seal WHERE run = ? ORDER BY 
 -- name: acquire
 INSERT INTO lease (run, fence, owner, expires_at) VALUES (:run, 1, :owner, :until)
 ON CONFLICT (run) DO UPDATE SET fence = fence + 1, owner = excluded.owner, expires_at = excluded.expires_at
-WHERE lease.owner IS NULL OR lease.expires_at <= :now
+WHERE lease.owner IS NULL OR lease.expires_at <= :now OR lease.fence = :dead
 
 -- name: renew
 UPDATE lease SET expires_at = :until WHERE run = :run AND fence = :fence AND owner IS NOT NULL

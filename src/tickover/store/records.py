@@ -100,6 +100,7 @@ class SqliteResources:
 
     def _claim(self, kind: str, name: str, run: str, owner: str, detail: Mapping[str, Any]) -> Resource:
         text = encode_json(detail)
+        owner = printable(owner)
         claimed = Resource(kind, printable(name), run_id(run), owner, self._clock(), decode_json(text))
         row = (claimed.kind, claimed.name, claimed.run, claimed.owner, claimed.at, text)
         if self._database.run("claim", row).rowcount != 1:

@@ -112,13 +112,17 @@ class SqliteRuns:
             raise RunNotFoundError(run)
         return self.put(run, seq, row, first_at)
 
-    def put(self, run: str, seq: int, row: dict[str, Any], first_at: float) -> RunRecord:
-        """Keep the row with its columns; inside a transaction."""
-        shown = columns(row)._asdict()
-        if shown["created"] is None:
-            shown["created"] = first_at
-        text = encode_json(row)
-        self._database.run("put_run", {**shown, "run": run, "seq": seq, "row": text})
+    def put(
+        self, run: str, seq: int, row: dict[str, Any], first_at: float, *, before: dict[str, Any] | None = None
+    ) -> RunRecord:
+        """Keep the row; inside a transaction. Its columns too, unless they are those of the row `before`."""
+        shown, text = columns(row), encode_json(row)
+        if before is not None and columns(before) == shown:
+            self._database.run("update_row", {"run": run, "seq": seq, "row": text})
+        else:
+            created = first_at if shown.created is None else shown.created
+            asked = {**shown._asdict(), "created": created, "run": run, "seq": seq, "row": text}
+            self._database.run("put_run", asked)
         return RunRecord(run, seq, decode_json(text))
 
 
@@ -149,7 +153,7 @@ class SqliteJournal:
                 _event((run, seq, at, attempt, fence, kind, text)) for seq, (kind, text) in enumerate(encoded, first)
             ]
             first_at = at if head.created_at is None else head.created_at
-            self._runs.put(run, entries[-1].seq, self._project(head.row, entries), first_at)
+            self._runs.put(run, entries[-1].seq, self._project(head.row, entries), first_at, before=head.row)
         self._wakes.notify(run)
         return entries[-1].seq
 
@@ -199,12 +203,12 @@ class SqliteLeases:
         self._database = database
         self._clock = clock
 
-    def acquire(self, run: str, owner: str, ttl: float) -> Lease:
+    def acquire(self, run: str, owner: str, ttl: float, *, dead: Lease | None = None) -> Lease:
         owner = printable(owner)
         with self._database.writing():
             now = self._clock()
             asked = {"run": run_id(run), "owner": owner, "now": now, "until": now + ttl}
-            won = self._database.run("acquire", asked).rowcount == 1
+            won = self._database.run("acquire", {**asked, "dead": dead.fence if dead else None}).rowcount == 1
             fence, holder, expires_at = self._database.run("lease", (run,)).fetchone()
         if not won:
             raise LeaseHeldError(run, holder, expires_at)

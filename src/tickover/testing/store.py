@@ -203,10 +203,11 @@ class MemoryLeases:
     def __init__(self, memory: _Memory) -> None:
         self._memory = memory
 
-    def acquire(self, run: str, owner: str, ttl: float) -> Lease:
+    def acquire(self, run: str, owner: str, ttl: float, *, dead: Lease | None = None) -> Lease:
         with self._memory.changed:
             known, now = self._memory.of(run), self._memory.clock()
-            if known.owner is not None and known.expires_at > now:
+            gone = dead is not None and dead.fence == known.fence
+            if known.owner is not None and known.expires_at > now and not gone:
                 raise LeaseHeldError(run, known.owner, known.expires_at)
             known.fence, known.owner, known.expires_at = (known.fence or 0) + 1, printable(owner), now + ttl
             return Lease(run, known.owner, known.fence, known.expires_at)
@@ -286,7 +287,7 @@ class MemoryResources:
             if key in self._memory.resources:
                 raise ResourceHeldError(*key)
             copied = decode_json(encode_json(detail or {}))
-            claimed = Resource(*key, run_id(run), owner, self._memory.clock(), copied)
+            claimed = Resource(*key, run_id(run), printable(owner), self._memory.clock(), copied)
             self._memory.resources[key] = claimed
             return claimed
 

@@ -11,7 +11,7 @@ CREATE TABLE journal (
   data    TEXT    NOT NULL,             -- the event without its type: JSON, ASCII
   sealed  INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run, seq)
-);
+) WITHOUT ROWID;                        -- one tree: a run's events lie together, an append dirties one page
 
 CREATE TABLE seal (
   id          INTEGER PRIMARY KEY,
@@ -56,7 +56,7 @@ CREATE TABLE run (
   created_at  REAL    NOT NULL,
   finished_at REAL,
   row         TEXT    NOT NULL          -- JSON
-);
+) WITHOUT ROWID;
 CREATE INDEX run_newest     ON run (created_at, run);
 CREATE INDEX run_routine    ON run (routine, created_at, run);
 CREATE INDEX run_execution  ON run (execution, created_at, run);
