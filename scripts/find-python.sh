@@ -7,13 +7,15 @@ usable() {
 
 ask_for_python() {
     sudo=""
-    [ "$(id -u)" = 0 ] || sudo="sudo "
+    if [ "$(id -u)" != 0 ]; then
+        if command -v sudo > /dev/null 2>&1; then sudo="sudo "; else sudo="su -c "; fi
+    fi
     system=" $(. /etc/os-release 2> /dev/null && echo "${ID:-} ${ID_LIKE:-}") "
     case $system in
         *" debian "* | *" ubuntu "*)
-            command="apt-get update && ${sudo}apt-get install -y python3 python3-venv"
+            command="apt-get install -y python3 python3-venv"
             if command -v python3 > /dev/null 2>&1; then # there is one, so the distribution's own is too old
-                command="apt-get update && ${sudo}apt-get install -y python3.11 python3.11-venv"
+                command="apt-get install -y python3.11 python3.11-venv"
             fi
             ;;
         *" fedora "* | *" rhel "* | *" centos "*) command="dnf install -y python3.12" ;;
@@ -24,6 +26,7 @@ ask_for_python() {
     esac
     echo "Python >= 3.11 was not found (tried: python3, /usr/bin/python3, python3.11 to python3.14)." >&2
     echo "  why: Tickover is written for it; nothing else of it can run without." >&2
+    [ "$sudo" != "su -c " ] || command="'$command'"
     echo "  run: $sudo$command" >&2
 }
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 DISK_NEEDED = 2 * 2**30  # bytes: the environment, a mirror and a few runs
 GIT_NEEDED = (2, 30)
+INSIDE_PYTHON = "/usr/bin/python3"
+INSIDE_NEEDED = (3, 10)
 
 # The calls a sandbox begins with: namespaces, its user's map, mounts of its own, process 1 with its own /proc.
 PROBE = """
@@ -52,6 +54,7 @@ INSTALL = {
 RELATED = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse"}
 PACKAGES = {
     "git": {},
+    "python3": {"arch": "python"},
     "python3-venv": {
         "fedora": "python3-pip",
         "arch": "python-pip",
@@ -118,6 +121,19 @@ def check_git() -> str:
         needed = ".".join(map(str, GIT_NEEDED))
         raise ProblemError(f"{said.strip()} is older than {needed}.", "clones of a run need its options.", command)
     return version[0]
+
+
+def check_inside_python() -> None:
+    """Look at the interpreter that blocks and checks get: the system's, because nothing of ours is in a sandbox."""
+    recent = [INSIDE_PYTHON, "-I", "-c", f"import sys; sys.exit(sys.version_info < {INSIDE_NEEDED})"]
+    try:
+        good = subprocess.run(recent, capture_output=True, check=False).returncode == 0
+    except OSError:
+        good = False
+    if not good:
+        what = f"{INSIDE_PYTHON} is missing or older than {'.'.join(map(str, INSIDE_NEEDED))}."
+        why = "inside a sandbox there is the system's Python, whichever one runs Tickover outside."
+        raise ProblemError(what, why, install_command("python3", this_family()))
 
 
 def check_namespaces() -> None:

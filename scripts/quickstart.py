@@ -30,6 +30,7 @@ VERIFIED, FAILED = 0, 5  # exit codes of `tickover run`
 def check_machine() -> None:
     """Say in one line what is there; raise what is not."""
     git = preflight.check_git()
+    preflight.check_inside_python()
     preflight.check_namespaces()
     free = preflight.check_disk(ROOT)
     python = ".".join(map(str, sys.version_info[:3]))

@@ -23,9 +23,10 @@ import tempfile
 import tokenize
 import warnings
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 DAYS = 7
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - the system's Python may be 3.10
 LARGEST = 64 * 2**20  # bytes of a file of the subject that we are ready to read
 SHOWN = 20  # differences printed
 
@@ -115,7 +116,7 @@ def clone(git, repository, commit, scratch):
 
 
 def utc(epoch):
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=epoch)
+    moment = EPOCH + timedelta(seconds=epoch)
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+Script = Callable[[str], ModuleType]
+
+
+def event(seq: int, type_: str, **data: object) -> dict[str, object]:
+    return {"seq": seq, "type": type_, "data": data}
+
+
+def test_each_try_is_paired_with_what_the_journal_answers(script: Script) -> None:
+    events = [
+        event(3, "agent_output", text="TRY symlink-out | links\nnoise\nTRY new-idea | \x1b[2Jmet\x07 nothing\n"),
+        event(4, "agent_output", text="TRY git-config | written\nTRY nothing-to-do | noop\n"),
+        event(5, "agent_output", blob="0" * 64),
+        event(6, "report_claimed", status="noop"),
+        event(7, "check_evaluated", kind="command"),
+        event(8, "check_evaluated", kind="git"),
+        event(9, "artifact_refused", path="out/shadow"),
+    ]
+    assert script("liar_table").tries(events) == [
+        ("symlink-out", "links", "agent_output #3, artifact_refused #9"),
+        ("new-idea", "[2Jmet nothing", "agent_output #3"),
+        ("git-config", "written", "agent_output #4, check_evaluated #8"),
+        ("nothing-to-do", "noop", "agent_output #4, report_claimed #6"),
+    ]
+
+
+def test_the_table_fits_the_terminal(
+    script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    script("liar_table").print_table([("name", "word " * 60, "agent_output #3"), ("other", "", "x")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["tried", "met", "recorded"]
+    assert sum(line.count("word") for line in lines) == 60
+
+
+def test_code_of_the_liar_on_this_machine_is_seen(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = script("liar_table")
+    monkeypatch.setattr(table, "MARK", str(tmp_path / "mark"))
+    before = table.host_marks()
+    (tmp_path / "mark").touch()
+    with subprocess.Popen(["bash", "-c", "exec -a tickover-liar-daemon cat"], stdin=subprocess.PIPE) as daemon:
+        assert daemon.stdin is not None
+        seen = set[str]()
+        while f"process {daemon.pid}" not in seen and daemon.poll() is None:
+            seen = set(table.host_marks()) - set(before)
+        daemon.communicate()
+    assert seen == {str(tmp_path / "mark"), f"process {daemon.pid}"}
