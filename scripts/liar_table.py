@@ -21,6 +21,7 @@ ANSWERS = {
     "last-week": "check_evaluated",
     "git-config": "check_evaluated",
     "paint": "verdict_reached",
+    "forge-runner": "agent_finished",
 }
 
 
