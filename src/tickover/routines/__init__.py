@@ -1,0 +1,1 @@
+"""Text and files to a definition: YAML with positions, ROUTINE.md, skills, steps, version, JSON Schema."""
