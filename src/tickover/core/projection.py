@@ -243,7 +243,7 @@ def _(fact: RetryScheduled, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: CancelRequested, row: RunRow, at: float) -> dict[str, Any]:
     del at
-    return {"cancel_requested_by": row.cancel_requested_by or fact.by}
+    return {"cancel_requested_by": fact.by} if row.cancel_requested_by is None else {}
 
 
 @changes_of.register
