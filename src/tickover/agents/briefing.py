@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import NoReturn
 
 from pydantic import JsonValue
 
 from tickover.agents.base import OURS, AgentTask
+from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 
 INPUT_FILE = f"{OURS}/input.json"
@@ -89,12 +89,6 @@ def _event(data: bytes) -> JsonValue:
     """Return the event as JSON where it is JSON, else as text. What it nests or counts beyond reason stays text."""
     text = data.decode("utf-8", "replace")
     try:
-        value: JsonValue = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value)
-    except (ValueError, RecursionError):
+        return read_json(text)
+    except DocumentError:
         return text
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")

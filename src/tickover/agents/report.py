@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from tickover.core.document import read_json
 from tickover.core.event import FindingReported, ReportClaimed
 from tickover.core.finding import FindingCode, found
 from tickover.core.status import ClaimStatus
@@ -18,12 +17,12 @@ def read_report(data: bytes) -> ReportClaimed | FindingReported:
     try:
         if len(data) > LONGEST_REPORT:
             raise ValueError(f"it is longer than {LONGEST_REPORT} bytes")
-        report = json.loads(data.decode())
+        report = read_json(data)
         if not isinstance(report, dict):
             raise TypeError("it is no JSON object")
         summary = report.get("summary", "")
         if not isinstance(summary, str):
             raise TypeError("`summary` is no text")
         return ReportClaimed(status=ClaimStatus(str(report.get("status"))), summary=summary[:_LONGEST_SUMMARY])
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         return FindingReported.of(found(FindingCode.REPORT_MALFORMED, detail={"why": str(error)[:200]}))

@@ -17,6 +17,7 @@ from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTas
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import LineSplitter, OutputLog
+from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.event import AgentFinished, AgentStep, FindingReported
 from tickover.core.finding import FindingCode, found
@@ -107,8 +108,8 @@ class StepsParser:
 
 def _message(line: bytes) -> dict[str, Any] | None:
     try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
+        message = read_json(line)
+    except DocumentError:
         return None
     return message if isinstance(message, dict) else None
 

@@ -1,0 +1,91 @@
+"""Getting a page for the check `http`: GET only, bounded in time and bytes, never led to another host.
+
+Proxy variables of the environment are not used (`trust_env=False`): a check asks the address that stands in the
+contract, and its answer must not depend on who started the process. Certificates are those of the system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from functools import cache
+
+import httpx
+
+from tickover.checks.base import HttpAnswer
+from tickover.core.errors import TickoverError
+
+MAX_BODY = 1 << 20
+MAX_REDIRECTS = 5
+_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "location", "server")
+_PORTS = {"http": 80, "https": 443}
+
+
+class HttpUnreachable(TickoverError):  # noqa: N818 - a state of the world, not a fault of ours
+    """No complete answer came. The check is an `error`: nothing was learnt."""
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+async def get(url: str, *, timeout_s: float, max_body: int = MAX_BODY) -> HttpAnswer:
+    """Get `url` within `timeout_s` seconds, redirects on the same host, scheme and port included.
+
+    A redirect that leads elsewhere is the answer itself. Raises HttpUnreachable (`http.unreachable`, `.timeout`,
+    `.redirects`, `.compressed`).
+    """
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(trust_env=False, verify=_certificates(), timeout=timeout_s) as client,
+        ):
+            return await _follow(client, httpx.URL(url), max_body)
+    except TimeoutError as error:
+        raise HttpUnreachable("http.timeout", f"{url} did not answer within {timeout_s:g} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        why = str(error) or type(error).__name__
+        raise HttpUnreachable("http.unreachable", f"{url} cannot be reached: {why}") from error
+
+
+async def _follow(client: httpx.AsyncClient, url: httpx.URL, max_body: int) -> HttpAnswer:
+    for _ in range(MAX_REDIRECTS + 1):
+        async with client.stream("GET", url, headers={"accept-encoding": "identity"}) as response:
+            target = _target(response)
+            if target is None or _origin(target) != _origin(url):
+                return await _read(response, max_body)
+        url = target
+    raise HttpUnreachable("http.redirects", f"{url} is the end of more than {MAX_REDIRECTS} redirects")
+
+
+def _target(response: httpx.Response) -> httpx.URL | None:
+    if not response.has_redirect_location:
+        return None
+    try:
+        return response.url.join(response.headers["location"])
+    except httpx.InvalidURL:
+        return None
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
+
+
+async def _read(response: httpx.Response, max_body: int) -> HttpAnswer:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise HttpUnreachable("http.compressed", f"{response.url} compresses its answer though it was asked not to")
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > max_body:
+            break
+    truncated = len(body) > max_body
+    return HttpAnswer(
+        response.status_code, _headers(response.headers), bytes(body[:max_body]), truncated, str(response.url)
+    )
+
+
+def _headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name][:1000] for name in _KEPT_HEADERS if name in headers}

@@ -1,0 +1,52 @@
+"""JSON from outside, read so that nothing in it can hurt: whatever it nests, counts or pretends is one error."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn
+
+from pydantic import JsonValue
+
+MAX_DEPTH = 100
+
+
+class DocumentError(ValueError):
+    """The text is no JSON, or none that a program should hold."""
+
+
+def read_json(text: bytes | str) -> JsonValue:
+    """Read one JSON document. Depth is at most 100, numbers are finite and short, text is UTF-8."""
+    try:
+        value: JsonValue = json.loads(text.decode() if isinstance(text, bytes) else text, parse_constant=_no_constant)
+    except RecursionError:
+        raise DocumentError("it nests too deeply") from None
+    except UnicodeDecodeError:
+        raise DocumentError("it is not UTF-8") from None
+    except DocumentError:
+        raise
+    except json.JSONDecodeError as error:
+        raise DocumentError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+    except ValueError:
+        raise DocumentError("a number in it is too long") from None
+    _bound(value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise DocumentError(f"{name} is no JSON")
+
+
+def _bound(value: JsonValue) -> None:
+    level: list[JsonValue] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+        if float("inf") in [abs(each) for each in level if isinstance(each, float)]:
+            raise DocumentError("a number in it is too large")
+    raise DocumentError("it nests too deeply")
