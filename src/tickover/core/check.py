@@ -28,15 +28,15 @@ from tickover.core.shape import (
     Text,
     Whole,
 )
-from tickover.core.template import TemplateError, plain_word, render, url_part
+from tickover.core.template import TemplateError, plain_word, render, url_base, url_part
 
 # What follows the host may hold `{{ templates }}`; the host may not.
 URL_REST = r"(?:[^\s\\{]|\{(?!\{)|\{\{[^{}]*\}\})*"
 HttpUrl = Annotated[
     str,
     Form(
-        rf"https?://[^\s/@?#\\{{}}]+(?:[/?]{URL_REST})?",
-        "a URL begins with https:// and holds no user or password",
+        rf"(?:https?://[^\s/@?#\\{{}}]+|\{{\{{[^{{}}]*\}}\}})(?:[/?]{URL_REST})?",
+        "a URL begins with https:// (or with an input that does) and holds no user or password",
     ),
 ]
 Target = Annotated[
@@ -267,7 +267,8 @@ def render_check(check: C, scope: Mapping[str, Any]) -> C:
 
     def fill(value: Any, field: str) -> Any:
         if isinstance(value, str):
-            return render(value, scope, _QUOTES.get(field, str))
+            base, end, rest = value.partition("}}") if field == "url" and value.startswith("{{") else ("", "", value)
+            return render(base + end, scope, url_base) + render(rest, scope, _QUOTES.get(field, str))
         if isinstance(value, dict):
             return {
                 key: fill(inner, field if field in {"request", "response"} else key) for key, inner in value.items()

@@ -6,6 +6,7 @@ is resolved. Rules that bind several keys together stand in `rules.py`, what thi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, Tag
@@ -18,6 +19,7 @@ from tickover.core.shape import (
     Flag,
     Form,
     Glob,
+    Item,
     Line,
     Maybe,
     Name,
@@ -27,7 +29,7 @@ from tickover.core.shape import (
     VariableName,
     Whole,
 )
-from tickover.core.trigger import TriggerItem
+from tickover.core.trigger import GitHubTrigger, TriggerItem
 
 AGENTS = ("steps", "command", "claude-code", "codex", "acp", "loop", "remote")
 Agent = Annotated[
@@ -57,8 +59,8 @@ class Repository(Strict):
     url: Annotated[
         str,
         Form(
-            r"(?:https://[^\s/@?#\\]+/[^\s@\\]+|file:///[^\s\\]+)",
-            "an address is https://HOST/PATH or file:///PATH, without user and password",
+            r"(?:https://[^\s/@?#\\]+/[^\s@\\]+|file:///[^\s\\]+|\.)",
+            "an address is https://HOST/PATH or file:///PATH, without user and password, or . for the routine's own",
         ),
     ]
     ref: Maybe[Line] = None
@@ -188,8 +190,50 @@ class Routine(FrontMatter):
 
 
 class Setting(NamedTuple):
-    """One key with its value; `given` says that the file has it, not the default."""
+    """One key with its value, as in YAML; None is none. `given`: the file says it, else it is the default."""
 
     key: str
     value: Any
     given: bool
+
+
+def settings(routine: FrontMatter) -> list[Setting]:
+    """List every key that a routine has, defaults included, in the order of the grammar."""
+    matter = FrontMatter.model_construct(
+        routine.model_fields_set & set(FrontMatter.model_fields),
+        **{name: getattr(routine, name) for name in FrontMatter.model_fields},
+    )
+    return list(_settings(matter, "", may=bool(routine.may)))
+
+
+def _settings(model: Strict, prefix: str, *, may: bool) -> Iterator[Setting]:
+    dump = model.model_dump(mode="json", by_alias=True)
+    for name in type(model).model_fields:
+        key = name.removesuffix("_")
+        value, given = getattr(model, name), name in model.model_fields_set
+        if isinstance(model, GitHubTrigger) and name == "from_fork" and value is None and may:
+            yield Setting(f"{prefix}{key}", value=False, given=False)
+            continue
+        inner = list(_inner(value, f"{prefix}{key}"))
+        if not inner:
+            yield Setting(f"{prefix}{key}", dump.get(key), given)
+        for place, each in inner:
+            if not type(each).model_fields:
+                yield Setting(place, {}, given=True)
+            yield from _settings(each, f"{place}.", may=may)
+    for key in model.model_extra or {}:
+        yield Setting(f"{prefix}{key}", dump[key], given=True)
+
+
+def _inner(value: object, place: str) -> Iterator[tuple[str, Strict]]:
+    """Yield the maps of known keys in a value, each with its place; nothing of a value with others in it."""
+    if isinstance(value, Item):
+        yield f"{place}.{value.kind}", value
+    elif isinstance(value, Strict):
+        yield place, value
+    elif isinstance(value, dict) and all(isinstance(each, Strict) for each in value.values()):
+        for name, each in value.items():
+            yield from _inner(each, f"{place}.{name}")
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            yield from _inner(each, f"{place}[{index}]")

@@ -89,7 +89,10 @@ Amount = Annotated[Size, _Positive()]
 Count = Annotated[Whole, Field(ge=1, le=1_000_000_000_000)]
 Positive = Annotated[Number, Field(gt=0, le=1_000_000, json_schema_extra={"exclusiveMinimum": 0, "maximum": 1_000_000})]
 
-Retriable = Literal["infrastructure", "model_overloaded"]
+Retriable = Literal[
+    "infrastructure", "model_overloaded", "lost", "clone_failed", "setup_failed", "timeout", "agent_failed"
+]
+"""The names of `core/retry.py`."""
 
 
 class Limits(Strict):

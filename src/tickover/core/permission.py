@@ -49,7 +49,7 @@ class RequestPermission(Permission):
 
     def sentence(self, repositories: dict[str, str]) -> str:  # noqa: ARG002 - the same question to all
         method, url = self.to.split(" ", 1)
-        return f"{amount(self.max)} {method} to {url}"
+        return f"{amount(self.max)} {method} request{'' if self.max == 1 else 's'} to {url}"
 
 
 class ConnectorPermission(Permission):

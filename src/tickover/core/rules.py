@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tickover.core.check import Check, CommandCheck, GitCheck, SqlCheck
+from tickover.core.check import Check, CommandCheck, GitCheck, HttpCheck, SqlCheck
 from tickover.core.definition import Model, Routine
 from tickover.core.permission import ConnectorPermission, PushPermission
 from tickover.core.template import IN_CHECKS, IN_REFS, TemplateError, references
@@ -156,6 +156,8 @@ def _check(routine: Routine, check: Check, at: KeyPath) -> Iterator[Problem]:
             yield Problem("definition.restore", "`restore` needs exactly one repository", (*at, "subject", "restore"))
     if isinstance(check, SqlCheck) and check.connector not in routine.connectors:
         yield _unknown("connector", check.connector, routine.connectors, (*at, "connector"))
+    if isinstance(check, HttpCheck) and check.url.startswith("{{") and not re.match(r"\{\{\s*inputs\.", check.url):
+        yield Problem("template.unknown", "only an input may say which host is asked", (*at, "url"))
     plain = check.model_dump(mode="json", by_alias=True, exclude_unset=True)
     for path, text in _texts(plain, ()):
         if "{{" in text and _is_pattern(path):

@@ -15,6 +15,8 @@ Quote = Callable[[str], str]
 _HOLE = re.compile(r"\{\{(.*?)(\}\}|\Z)", re.DOTALL)
 _WORD = re.compile(r"(?![-.])[A-Za-z0-9_.:/@=,-]{1,200}")
 
+_BASE = re.compile(r"https?://[A-Za-z0-9_.:\[\]-]{1,255}(?:/[A-Za-z0-9_.~/-]{0,500})?")
+
 IN_CHECKS = ("inputs", "event", "run", "state.last_commit")
 IN_REFS = ("event",)
 
@@ -82,6 +84,13 @@ def plain_word(value: str) -> str:
             hint="letters, digits and _ . : / @ = , - (not first), at most 200, no ..",
         )
     return value
+
+
+def url_base(value: str) -> str:
+    """Quote for the beginning of a URL: scheme and host, perhaps a path; no user, no query."""
+    if not _BASE.fullmatch(value):
+        raise TemplateError("template.unsafe", "a URL begins with a value that is no http:// or https:// address")
+    return value.rstrip("/")
 
 
 def url_part(value: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,7 @@ from tickover.routines.tree import FolderTree, MemoryTree
 from tickover.routines.yaml import Document, KeyPath, YamlError, decode, parse
 
 FILE = "ROUTINE.md"
+OWN = "."
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -48,19 +50,38 @@ def load_folder(folder: str) -> Loaded:
     folder = os.path.abspath(folder)
     name = os.path.basename(folder)
     environments = FolderTree(os.path.join(os.path.dirname(os.path.dirname(folder)), "environments"))
-    return load(FolderTree(folder), name, environments, file=os.path.join(folder, FILE))
+    return load(FolderTree(folder), name, environments, os.path.join(folder, FILE), _repository_of(folder))
 
 
-def load(tree: Tree, name: str | None, environments: Tree | None = None, file: str = FILE) -> Loaded:
-    """Load ROUTINE.md of a tree that is the routine's folder, called `name` (None: whatever the file says)."""
+def _repository_of(folder: str) -> str | None:
+    """Find the address of the git repository that a folder is in."""
+    while not os.path.exists(os.path.join(folder, ".git")):
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+    return f"file://{quote(folder)}"
+
+
+def load(
+    tree: Tree, name: str | None, environments: Tree | None = None, file: str = FILE, origin: str | None = None
+) -> Loaded:
+    """Load ROUTINE.md of a tree that is the routine's folder, called `name` (None: whatever the file says).
+
+    `origin` is the address of the repository it is in, which a routine may call `.`.
+    """
     raw = tree.read(FILE)
     if raw is None:
         raise NotFoundError("definition.not_found", "there is no such file", where=Where(file))
     loaded = parse_routine(raw, file=file, environments=environments, tree=tree)
-    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded)]
+    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded), *_own(loaded, origin)]
     if found:
         raise DefinitionErrors(found)
-    return loaded
+    repositories = {
+        key: each if each.url != OWN else each.model_copy(update={"url": origin})
+        for key, each in loaded.routine.repositories.items()
+    }
+    return replace(loaded, routine=loaded.routine.model_copy(update={"repositories": repositories}))
 
 
 def parse_routine(
@@ -215,6 +236,15 @@ def _named(loaded: Loaded, name: str | None) -> list[TickoverError]:
         return []
     text = f"`{loaded.routine.name}` is not the folder's name, `{name}`"
     return [UsageError("definition.name", text, where=loaded.where(("name",)))]
+
+
+def _own(loaded: Loaded, origin: str | None) -> list[TickoverError]:
+    text = "`.` is the repository that the routine is in, and it is in none"
+    return [
+        UsageError("definition.no_repository", text, where=loaded.where(("repositories", name, "url")))
+        for name, repository in loaded.routine.repositories.items()
+        if repository.url == OWN and origin is None
+    ]
 
 
 def _files(loaded: Loaded) -> list[TickoverError]:

@@ -1,0 +1,120 @@
+"""What this build can do.
+
+Every key validates. One whose behaviour is not built yet is an error of the verb that needs it, never ignored;
+a default never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from tickover.core.check import Check, Gated
+from tickover.core.definition import FrontMatter, Routine
+from tickover.core.errors import NotYetError, Where
+
+Verb = Literal["run", "push", "up"]
+
+AGENTS = frozenset({"steps", "command"})
+CHECKS = frozenset({"file", "command", "output", "git", "http"})
+
+
+class Need(NamedTuple):
+    """A key, the verbs that need its behaviour, and the places where a routine uses it."""
+
+    key: str
+    verbs: frozenset[Verb]
+    places: Callable[[Routine], Iterable[str]]
+
+
+EVERY: frozenset[Verb] = frozenset({"run", "push", "up"})
+SERVER: frozenset[Verb] = frozenset({"push", "up"})
+UP: frozenset[Verb] = frozenset({"up"})
+
+
+def _given(key: str) -> Callable[[Routine], Iterable[str]]:
+    """Places of a key (`watch`, `limits.tokens`) that says something else than its default."""
+    first, *rest = key.split(".")
+
+    def places(routine: Routine) -> Iterator[str]:
+        value = getattr(routine, first)
+        default = FrontMatter.model_fields[first].get_default(call_default_factory=True)
+        for part in rest:
+            value, default = getattr(value, part), getattr(default, part)
+        if value != default:
+            yield key
+
+    return places
+
+
+def _checks(routine: Routine) -> Iterator[tuple[str, Check]]:
+    for name, checks in (("expect", routine.expect), ("noop", routine.noop)):
+        for index, check in enumerate(checks):
+            yield f"{name}[{index}].{check.kind}", check
+
+
+def _agent(routine: Routine) -> Iterator[str]:
+    if routine.agent_name not in AGENTS or routine.agent_version:
+        yield "agent"
+
+
+def _kinds(routine: Routine) -> Iterator[str]:
+    return (place for place, check in _checks(routine) if check.kind not in CHECKS)
+
+
+def _stop_gates(routine: Routine) -> Iterator[str]:
+    return (f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate)
+
+
+def _refs(routine: Routine) -> Iterator[str]:
+    return (f"repositories.{name}.ref" for name, each in routine.repositories.items() if "{{" in (each.ref or ""))
+
+
+def _git_credentials(routine: Routine) -> Iterator[str]:
+    return (f"repositories.{name}.credential" for name, each in routine.repositories.items() if each.credential)
+
+
+def _base(routine: Routine) -> Iterator[str]:
+    if routine.environment.base != "host":
+        yield "environment.base"
+
+
+def _network(routine: Routine) -> Iterator[str]:
+    if routine.environment.network not in ("none", ()):
+        yield "environment.network"
+
+
+def _credentials(routine: Routine) -> Iterator[str]:
+    if routine.environment.credentials:
+        yield "environment.credentials"
+
+
+# THE table. A row goes when its behaviour is built.
+NOT_BUILT: tuple[Need, ...] = (
+    Need("agent", EVERY, _agent),
+    *(Need(key, EVERY, _given(key)) for key in ("remote", "model", "task", "system_prompt", "isolation")),
+    Need("repositories.ref", EVERY, _refs),
+    Need("repositories.credential", EVERY, _git_credentials),
+    Need("environment.base", EVERY, _base),
+    Need("environment.network", EVERY, _network),
+    Need("environment.credentials", EVERY, _credentials),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve", "watch")),
+    Need("check", EVERY, _kinds),
+    Need("stop_gate", EVERY, _stop_gates),
+    *(
+        Need(f"limits.{key}", EVERY, _given(f"limits.{key}"))
+        for key in ("cost_usd", "tokens", "runs_per_day", "min_interval", "cost_usd_per_day")
+    ),
+    *(Need(key, SERVER, _given(key)) for key in ("on", "overlap", "priority", "limits.concurrent", "require_eval")),
+    Need("notify", UP, _given("notify")),
+)
+
+
+def not_yet(routine: Routine, verb: Verb) -> list[NotYetError]:
+    """List what a routine asks of `verb` that this build cannot do, each with its place."""
+    return [
+        NotYetError(place, where=Where(key=place))
+        for need in NOT_BUILT
+        if verb in need.verbs
+        for place in need.places(routine)
+    ]
