@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,12 +20,14 @@ from collections.abc import Iterator
 
 import preflight
 from environment import ROOT, Environment
-from journal import Run, Tickover
+from journal import NoRunError, Run, run
 from liar_table import MARK, host_marks, print_table, printable, tries
 from preflight import ProblemError
 from repository import choose
 
-FALSE_GREEN = os.path.join(ROOT, "examples", "false-green")
+TICKOVER = os.path.join(ROOT, ".venv", "bin", "tickover")
+FALSE_GREEN = "examples/false-green"
+PORT = 8077  # the one that examples/false-green asks
 VERIFIED, FAILED = 0, 5  # exit codes of `tickover run`
 
 
@@ -43,68 +47,87 @@ def install() -> None:
         print("install     into .venv, once (about half a minute) ...", flush=True)
     begun = time.monotonic()
     environment.ensure()
-    print(f"install     .venv/bin/tickover ready in {time.monotonic() - begun:.1f} s")
+    print(f"install     .venv/bin/tickover is ready, {time.monotonic() - begun:.1f} s")
 
 
 @contextlib.contextmanager
-def chat_double() -> Iterator[str]:
-    """Run the double of a chat server, empty; give its address."""
-    command = [sys.executable, os.path.join(FALSE_GREEN, "slack_double.py"), "--with-stdin"]
+def false_green(scratch: str) -> Iterator[str]:
+    """Run the double of a chat server, empty; give the folder of the routine that asks it."""
+    folder, port = FALSE_GREEN, PORT
+    if taken(port):
+        folder, port = os.path.join(scratch, "false-green"), 0
+    command = [sys.executable, os.path.join(ROOT, FALSE_GREEN, "slack_double.py"), "--port", str(port), "--with-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as double:
         try:
             assert double.stdout is not None
-            yield double.stdout.readline().strip()
+            address = double.stdout.readline().strip()
+            if not port:
+                copy_asking(address, folder)
+                print(f"   (port {PORT} is taken, so this is a copy of the routine that asks {address})")
+            yield folder
         finally:
             double.communicate()
 
 
-def headline(number: int, example: str, what: str) -> None:
-    print(f"\n{number}  {example}: {what}", flush=True)
+def taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def verdict(run: Run) -> None:
-    agent = run.of_type("agent_finished")
-    code = agent[-1]["data"].get("exit") if agent else "none, it never started"
-    print(f"   the agent's exit code says   {code}")
-    reason = printable(str(run.record.get("reason") or ""))
-    print(f"   Tickover says                {run.outcome}: {reason}  (exit code {run.exit_code}, {run.seconds:.1f} s)")
-    print(f"   more                         .venv/bin/tickover runs show {run.id}")
+def copy_asking(address: str, folder: str) -> None:
+    """Copy the routine; the copy asks another address."""
+    shutil.copytree(os.path.join(ROOT, FALSE_GREEN), folder)
+    with open(os.path.join(folder, "ROUTINE.md"), "r+", encoding="utf-8") as file:
+        text = file.read().replace(f"http://127.0.0.1:{PORT}", address)
+        file.seek(0)
+        file.write(text)
+        file.truncate()
+
+
+def headline(number: int, what: str) -> None:
+    print(f"\n{number}  {what}", flush=True)
+
+
+def verdict(ended: Run) -> None:
+    print(f"   the agent's exit code  {ended.agent_exit}")
+    reason = printable(str(ended.record["reason"]))
+    print(f"   Tickover               {ended.outcome}, exit code {ended.exit_code}, {ended.seconds:.1f} s: {reason}")
+    print(f"   more                   .venv/bin/tickover runs show {ended.id}")
 
 
 def three_runs(asked: str) -> list[str]:
     """Show them; return what did not end as it must."""
-    tickover = Tickover(os.path.join(ROOT, ".venv", "bin", "tickover"), ROOT)
     wrong = []
     with tempfile.TemporaryDirectory(prefix="tickover-quickstart-") as scratch:
         repository = choose(asked, ROOT, scratch)
         print(f"repository  {repository}")
         where = ["--repo", f"app={repository.url}"] if repository.url else []
 
-        headline(1, "examples/repo-digest", "a digest of real history; its check clones the commit itself and recounts")
-        digest = tickover.run("examples/repo-digest", *where)
+        headline(1, "examples/repo-digest: a digest of its history; the check clones the commit itself and recounts")
+        digest = run(TICKOVER, ROOT, "examples/repo-digest", *where)
         verdict(digest)
+        print(f"   the digest             .venv/bin/tickover runs artifact {digest.id} out/digest.md")
         if digest.exit_code != VERIFIED:
-            wrong.append(f"examples/repo-digest ended with {digest.exit_code}, not {VERIFIED}:\n{digest.said}")
+            wrong.append(f"examples/repo-digest ended with {digest.exit_code}, not {VERIFIED}: {digest.why()}")
 
-        headline(2, "examples/false-green", 'the agent prints "Posted to #eng" and exits 0')
-        with chat_double() as address:
-            posted = tickover.run("examples/false-green", "--input", f"double={address}")
+        headline(2, f'{FALSE_GREEN}: the agent prints "Posted to #eng" and exits 0')
+        with false_green(scratch) as folder:
+            posted = run(TICKOVER, ROOT, folder)
         verdict(posted)
         if posted.exit_code != FAILED:
-            wrong.append(f"examples/false-green ended with {posted.exit_code}, not {FAILED}:\n{posted.said}")
+            wrong.append(f"{FALSE_GREEN} ended with {posted.exit_code}, not {FAILED}: {posted.why()}")
 
-        headline(3, "examples/liar", "an agent that tries everything to be called green, except the work")
+        headline(3, "examples/liar: tries everything to be called green, except the work")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(MARK)
-        liar = tickover.run("examples/liar", *where)
-        rows = tries(liar.events)
+        liar = run(TICKOVER, ROOT, "examples/liar", *where)
+        rows, marks = tries(liar.events), host_marks()
         print_table(rows)
         verdict(liar)
-        marks = host_marks()
         green = int(liar.exit_code == VERIFIED)
-        print(f"   {len(rows)} tried, {green} green; left on this machine: {', '.join(marks) or 'nothing'}")
+        print(f"   {len(rows)} tried, {green} green. Left on this machine: {', '.join(marks) or 'nothing'}.")
         if liar.exit_code != FAILED or not rows or marks:
-            wrong.append(f"examples/liar ended with {liar.exit_code}, {len(rows)} tries, marks {marks}:\n{liar.said}")
+            wrong.append(f"examples/liar ended with {liar.exit_code}, {len(rows)} tries, left {marks}: {liar.why()}")
     return wrong
 
 
@@ -117,7 +140,7 @@ def main() -> int:
         check_machine()
         install()
         wrong = three_runs(*(sys.argv[1:] or [""]))
-    except ProblemError as problem:
+    except (ProblemError, NoRunError) as problem:
         print(problem, file=sys.stderr)
         return 1
     if wrong:
@@ -125,7 +148,7 @@ def main() -> int:
         return 1
     print(f"\nAll of it in {time.monotonic() - begun:.1f} s.")
     print("Your turn: edit examples/liar/ROUTINE.md. Green without the work is a security bug (SECURITY.md).")
-    print("Your own repository: .venv/bin/tickover run examples/repo-digest --repo app=file:///path/to/your/repository")
+    print("Your own repository: .venv/bin/tickover run examples/repo-digest --repo app=/path/to/your/repository")
     return 0
 
 

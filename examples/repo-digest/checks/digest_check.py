@@ -96,12 +96,9 @@ class Git:
             yield name, body
 
 
-def commit_asked_for(repository):
+def commit_asked_for():
     """Return the commit the run was started on, as the host says it: never as the workspace says it."""
     commit = os.environ.get("TICKOVER_COMMIT_APP", "")
-    if not commit:
-        with open(os.path.splitext(repository)[0] + ".commit", encoding="ascii") as file:
-            commit = file.read().strip()
     if not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", commit):
         raise MismatchError(f"no commit to compare with: {commit!r}")
     return commit
@@ -398,7 +395,7 @@ def main():
     subject = os.environ.get("DIGEST_SUBJECT", "/subject")
     with tempfile.TemporaryDirectory() as scratch:
         git = Git(scratch)
-        commit = commit_asked_for(repository)
+        commit = commit_asked_for()
         folder = clone(git, repository, commit, scratch)
         expected = {**history(git, commit), **code(folder)}
     try:
