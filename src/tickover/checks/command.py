@@ -13,6 +13,8 @@ from tickover.core.text import one_line
 
 CANNOT_START = {126: "the command cannot be executed", 127: "the command was not found"}
 """What the shell says of a command that never ran: no judgement of it."""
+BY_SIGNAL = range(129, 193)
+"""What the shell says of a command that signal N killed: 128 + N."""
 
 
 class Check:
@@ -25,7 +27,7 @@ class Check:
         ran = await hands.run_pinned(definition.run, subject=definition.subject, timeout_s=timeout)
         detail: dict[str, JsonValue] = {"ended": ran.ended, "exit": ran.exit}
         evidence = transcript(ran)
-        if ran.ended == "exited" and ran.exit is not None and ran.exit not in CANNOT_START:
+        if ran.ended == "exited" and ran.exit is not None and not (ran.exit in CANNOT_START or ran.exit in BY_SIGNAL):
             return Answer(verdict(ran.exit == 0), last_word(ran), detail, evidence)
         return Answer(CheckResult.ERROR, _why(ran, definition.timeout), detail, evidence)
 
@@ -57,4 +59,6 @@ def _why(ran: PinnedRun, timeout: object) -> str:
         case "not_started":
             return f"it could not be started: {ran.message or 'no reason is known'}"
         case "exited":
-            return f"{CANNOT_START.get(ran.exit or 0, 'it ended without an exit code')}: {last_word(ran)}"
+            code = ran.exit or 0
+            why = f"it was killed by signal {code - 128}" if code in BY_SIGNAL else "it ended without an exit code"
+            return f"{CANNOT_START.get(code, why)}: {last_word(ran)}"
