@@ -1,0 +1,113 @@
+"""Empty some globs and put some files, in a writable tree that may be hostile. Says how much it did, as JSON.
+
+The request is /tickover/request.json, the files come as frames. Links are removed, never followed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from typing import Any, Tuple  # noqa: UP035 - Python 3.8 runs this too
+
+from .frames import check_path, read_frames
+from .globs import Globs
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def empty(root: int, globs: Globs) -> int:
+    """Remove what the globs name, and links that stand where a glob wants a folder; return how many."""
+    removed = 0
+    todo: list[Tuple[Tuple[str, ...], Any]] = [((), globs.start())]  # noqa: UP006
+    while todo:
+        parts, state = todo.pop()
+        folder = _enter(root, parts)
+        if folder is None:
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            for name, is_folder in names:
+                below = globs.step(state, name)
+                if not below:
+                    continue
+                if not is_folder and (globs.matches(below) or globs.named(below)):
+                    os.unlink(name, dir_fd=folder)
+                    removed += 1
+                elif is_folder and globs.leads_on(below):
+                    todo.append(((*parts, name), below))
+        finally:
+            os.close(folder)
+    return removed
+
+
+def _enter(root: int, parts: Tuple[str, ...]) -> int | None:  # noqa: UP006
+    folder = os.dup(root)
+    for part in parts:
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+        except OSError:
+            os.close(folder)
+            return None
+        os.close(folder)
+        folder = inner
+    return folder
+
+
+def put(root: int, frames: str) -> int:
+    """Write the files of a stream of frames; return how many."""
+    written = 0
+    with open(frames, "rb") as source:
+        for header, content in read_frames(source):
+            parts = check_path(header["path"]).split("/")
+            folder = _make_way(root, parts[:-1])
+            try:
+                _clear(folder, parts[-1])
+                mode = 0o755 if header.get("executable") else 0o644
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(parts[-1], flags, mode, dir_fd=folder), "wb") as file:
+                    file.writelines(content)
+            finally:
+                os.close(folder)
+            written += 1
+    return written
+
+
+def _make_way(root: int, parts: Any) -> int:
+    folder = os.dup(root)
+    for part in parts:
+        try:
+            status = os.stat(part, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                os.unlink(part, dir_fd=folder)
+                os.mkdir(part, 0o755, dir_fd=folder)
+        except FileNotFoundError:
+            os.mkdir(part, 0o755, dir_fd=folder)
+        inner = os.open(part, _FOLDER, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    return folder
+
+
+def _clear(folder: int, name: str) -> None:
+    """Remove what stands where a file goes; a folder there stays, and then the file cannot be made."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except (IsADirectoryError, PermissionError):
+        os.rmdir(name, dir_fd=folder)
+
+
+def main() -> None:
+    """Do what /tickover/request.json says."""
+    with open("/tickover/request.json", encoding="ascii") as file:
+        request = json.load(file)
+    root = os.open(request["root"], _FOLDER)
+    removed = empty(root, Globs(request["remove"]))
+    for folder in request["folders"]:
+        os.close(_make_way(root, check_path(folder).split("/")))
+    written = put(root, request["frames"]) if request["frames"] else 0
+    json.dump({"removed": removed, "written": written}, sys.stdout)

@@ -1,0 +1,6 @@
+# Runs /tickover/setup.sh with errors as errors. The trace says on which of its lines it stopped: "++ LINE: COMMAND".
+PS4='+ ${LINENO}: '
+set -euxo pipefail
+source /tickover/setup.sh
+{ set +x; } 2>/dev/null
+find /tmp /var/tmp -mindepth 1 -delete
