@@ -1,0 +1,182 @@
+"""The composition root: the only module that knows concrete adapters. Every face goes through `Tickover`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tickover.control.dispatch import RunRequest, accept
+from tickover.control.execute import execute
+from tickover.control.house import House
+from tickover.control.recover import recover
+from tickover.core.errors import NotFoundError, UsageError
+from tickover.core.event import JournalEvent
+from tickover.core.row import RunRow
+from tickover.plugins import find
+from tickover.routines.loader import Loaded, load_folder
+from tickover.sandbox.base import BackendReport
+from tickover.sandbox.bwrap import BwrapBackend
+from tickover.store.base import OUTSIDE
+from tickover.store.blobs import FileBlobs
+from tickover.store.process import is_gone, this_process
+from tickover.store.projection import project_run
+from tickover.store.sqlite import SqliteStore
+from tickover.workspace.mirror import Mirrors
+
+__all__ = ["RunRequest", "Tickover", "home_folder"]
+
+Observer = Callable[[JournalEvent], None]
+
+
+def home_folder() -> Path:
+    """Return where everything is kept: $TICKOVER_HOME, else $XDG_DATA_HOME/tickover, else ~/.local/share/tickover."""
+    if given := os.environ.get("TICKOVER_HOME"):
+        return Path(given)
+    share = os.environ.get("XDG_DATA_HOME")
+    return Path(share) / "tickover" if share else Path.home() / ".local/share/tickover"
+
+
+class Tickover:
+    """One data folder and everything that works on it. Use as `async with await Tickover.open() as tickover`."""
+
+    def __init__(self, home: Path, backend: BwrapBackend | None) -> None:
+        self.home = home
+        self.backend = backend
+        self.store = SqliteStore(str(home / "tickover.db"), project_run)
+        self.blobs = FileBlobs(str(home / "blobs"))
+        self._mirrors = Mirrors(home)
+        self._report: asyncio.Task[BackendReport] | None = None
+        self._cancel: Callable[[], None] | None = None
+
+    @classmethod
+    async def open(cls, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
+        """Open a data folder; with `sandbox` start the launcher and settle what killed processes left.
+
+        Raises SandboxRefused where no sandbox can be had.
+        """
+        folder = Path(os.path.abspath(home or home_folder()))  # noqa: ASYNC240 - before anything runs
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240
+        except OSError as error:
+            hint = "choose another with --home or TICKOVER_HOME"
+            raise UsageError("home.unusable", f"{folder} cannot be made: {error.strerror}", hint=hint) from None
+        backend = await BwrapBackend.open(folder) if sandbox else None
+        self = cls(folder, backend)
+        if backend is not None:
+            await recover(self._house())
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every sandbox of ours and let go of the files."""
+        if self._report is not None:
+            await asyncio.gather(self._report, return_exceptions=True)
+        if self.backend is not None:
+            await self.backend.close()
+        self.store.close()
+
+    def _house(self) -> House:
+        if self.backend is None:
+            raise RuntimeError("opened without a sandbox")
+        return House(
+            data=self.home,
+            owner=this_process(),
+            is_gone=is_gone,
+            store=self.store,
+            blobs=self.blobs,
+            backend=self.backend,
+            mirrors=self._mirrors,
+            report=self._report_once,
+            agent=lambda name: find("agents", name)(),
+            check=lambda kind: find("checks", kind)(),
+        )
+
+    def _report_once(self) -> Awaitable[BackendReport]:
+        """Start the probe once per process; what it saw is shown on every run."""
+        if self._report is None:
+            assert self.backend is not None
+            self._report = asyncio.create_task(self.backend.report())
+        return asyncio.shield(self._report)
+
+    # -- verbs -------------------------------------------------------------------------------------------------------
+
+    def load(self, folder: Path | str) -> Loaded:
+        """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
+        return load_folder(str(folder))
+
+    async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
+        """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
+        accepted = accept(self.store, self.load(request.folder), request, random=secrets.token_hex)
+
+        def cancellable(cancel: Callable[[], None]) -> None:
+            self._cancel = cancel
+
+        return await execute(self._house(), accepted, observe, cancellable)
+
+    async def cancel_current(self) -> None:
+        """Cancel the run that this process works on; `run` returns when everything is torn down."""
+        if self._cancel is not None:
+            self._cancel()
+
+    async def report(self) -> list[BackendReport]:
+        """Start one sandbox of each backend really, and say what is in force."""
+        return [] if self.backend is None else [await self.backend.report()]
+
+    def cancel(self, run: str, by: str) -> None:
+        """Ask whoever works on a run to stop."""
+        name = self.run_row(run).id
+        self.store.journal.append(name, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def run_row(self, run: str) -> RunRow:
+        """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
+        found = [row for row in self.run_rows(limit=10_000) if row.id.startswith(run) or row.id.endswith(run)]
+        exact = [row for row in found if row.id == run]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        text = f"{len(found)} runs begin or end with `{run}`" if found else f"there is no run `{run}`"
+        raise NotFoundError("run.not_found", text, hint="`tickover runs list` shows the runs")
+
+    def run_rows(
+        self,
+        *,
+        routine: str | None = None,
+        execution: str | None = None,
+        outcome: str | None = None,
+        limit: int = 50,
+    ) -> list[RunRow]:
+        """Return runs, newest first."""
+        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit)
+        return [RunRow.model_validate(record.row) for record in found]
+
+    def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
+        """Return the facts of a run beyond `after`, at most one page."""
+        return self.store.journal.read(run, after)
+
+    def wait(self, run: str, after: int, timeout: float) -> int:
+        """Block until the run has an event beyond `after`, or `timeout` seconds passed; return its last seq."""
+        return self.store.journal.wait(run, after, timeout)
+
+    def artifact(self, run: str, path: str) -> bytes:
+        """Return a stored artifact. Raises NotFoundError."""
+        for artifact in self.run_row(run).artifacts:
+            if artifact.path == path:
+                return self.blobs.get(artifact.sha256)
+        raise NotFoundError("artifact.not_found", f"run {run} has no artifact `{path}`")
+
+    def blob(self, digest: str) -> bytes:
+        """Return a stored body by its sha256."""
+        return self.blobs.get(digest)

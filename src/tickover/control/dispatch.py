@@ -1,0 +1,115 @@
+"""From a request to a run: inputs are typed, what cannot be is refused with its reason, the run is a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tickover.core.built import not_yet
+from tickover.core.definition import Input, Routine
+from tickover.core.errors import DefinitionErrors, UsageError
+from tickover.core.event import RunCreated, Scalar, payload
+from tickover.routines.loader import Loaded
+from tickover.store.base import OUTSIDE, Store
+
+_TRUE = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One wish to run a routine. `inputs` are words as typed; `repositories` overrides a repository's url by name."""
+
+    folder: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    event: bytes | None = None
+    repositories: Mapping[str, str] = field(default_factory=dict)
+    keep: bool = False
+    wait: bool = True
+    trigger: str = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A run that has its row: what `execute` works on."""
+
+    run: str
+    request: RunRequest
+    loaded: Loaded
+    routine: Routine
+    inputs: dict[str, Scalar]
+
+    @property
+    def event(self) -> Any:
+        """The event as JSON where it is JSON, else None."""
+        try:
+            return json.loads(self.request.event or b"null")
+        except ValueError:
+            return None
+
+
+def accept(store: Store, loaded: Loaded, request: RunRequest, *, random: Callable[[int], str]) -> Accepted:
+    """Judge a request and create its run. Raises UsageError for what no run can be made of."""
+    routine = _with_repositories(loaded.routine, request.repositories)
+    missing = not_yet(routine, "run")
+    if missing:
+        raise DefinitionErrors(list(missing))
+    inputs = _inputs(routine.inputs, request.inputs)
+    run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
+    created = RunCreated(
+        routine=routine.name,
+        title=routine.description,
+        trigger=request.trigger,
+        inputs=inputs,
+        isolation=routine.isolation,
+        folder=request.folder,
+    )
+    store.journal.append(run, OUTSIDE, [{"type": created.type, **payload(created)}])
+    return Accepted(run, request, loaded, routine, inputs)
+
+
+def _with_repositories(routine: Routine, urls: Mapping[str, str]) -> Routine:
+    unknown = sorted(set(urls) - set(routine.repositories))
+    if unknown:
+        have = ", ".join(routine.repositories) or "none"
+        raise UsageError("input.repository", f"the routine has no repository `{unknown[0]}`", hint=f"it has: {have}")
+    changed = {
+        name: repository.model_copy(update={"url": _address(urls[name])}) if name in urls else repository
+        for name, repository in routine.repositories.items()
+    }
+    return routine.model_copy(update={"repositories": changed})
+
+
+def _address(word: str) -> str:
+    """Return a URL as it is, and any other word as the absolute path of a folder."""
+    return word if "://" in word else os.path.abspath(word)
+
+
+def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        have = ", ".join(declared) or "none"
+        raise UsageError("input.unknown", f"the routine has no input `{unknown[0]}`", hint=f"it has: {have}")
+    values: dict[str, Scalar] = {}
+    for name, what in declared.items():
+        if name in given:
+            values[name] = _typed(name, what.type, given[name])
+        elif what.default is not None:
+            values[name] = what.default
+        else:
+            raise UsageError("input.missing", f"the input `{name}` is required", hint=f"--input {name}=VALUE")
+    return values
+
+
+def _typed(name: str, kind: str, word: str) -> Scalar:
+    try:
+        if kind == "integer":
+            return int(word)
+        if kind == "number":
+            return float(word)
+        return _TRUE[word] if kind == "boolean" else word
+    except (ValueError, KeyError):
+        raise UsageError("input.type", f"the input `{name}` is no {kind}: {word!r}") from None

@@ -1,0 +1,202 @@
+"""THE MAIN PATH: a run from its lease to its end. Read this first.
+
+    lease -> attempt { preflight -> layer -> clone -> sandbox -> baseline -> agent -> verify -> artifacts -> verdict
+    -> state } -> another attempt, or the end
+
+Nothing here believes the agent, and nothing here holds a fact that the journal lacks: after a kill -9 anywhere
+`recover` reads the journal and settles the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from tickover.control.condition import only_if
+from tickover.control.dispatch import Accepted
+from tickover.control.failure import Ended, Skipped, ended_by, refusal
+from tickover.control.house import House
+from tickover.control.keep import TTL, Kept, unless_gone
+from tickover.control.prepare import Prepared, prepare, resolve
+from tickover.control.record import Observer, Recorder
+from tickover.control.verify import Judge
+from tickover.control.work import work
+from tickover.core.cause import Cause
+from tickover.core.errors import TickoverError
+from tickover.core.event import (
+    AttemptFinished,
+    AttemptStarted,
+    FindingReported,
+    RetryScheduled,
+    RunFinished,
+    RunRefused,
+    RunSkipped,
+    VerdictReached,
+)
+from tickover.core.finding import FindingCode, found
+from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
+from tickover.core.row import RunRow
+from tickover.core.status import Execution, Outcome, Phase, exit_code
+from tickover.core.verdict import decide
+
+T = TypeVar("T")
+
+
+async def execute(
+    house: House,
+    accepted: Accepted,
+    observe: Observer | None = None,
+    cancellable: Callable[[Callable[[], None]], None] = lambda _cancel: None,
+) -> RunRow:
+    """Work on an accepted run until it has ended, and return its row. `cancellable` is given the way to stop it."""
+    lease = await asyncio.to_thread(house.store.leases.acquire, accepted.run, house.owner, TTL)
+    async with Kept(house.store.leases, house.store.runs, lease) as kept:
+        cancellable(kept.cancel)
+        record = Recorder(house.store.journal, house.store.runs, lease, observe)
+        record.tell()
+        number = 1
+        while (again := await Attempt(house, accepted, record, kept, number).run()) is not None:
+            await _pause(again, kept)
+            number += 1
+        return await finish(record)
+
+
+async def finish(record: Recorder) -> RunRow:
+    """Close the run: what it is from now on is what its journal says."""
+    row = record.row()
+    outcome = row.outcome if row.agent_started and row.outcome is not None else Outcome.NONE
+    code = exit_code(row.execution, outcome)
+    await record.add(RunFinished(execution=row.execution, outcome=outcome, exit_code=code))
+    return record.row()
+
+
+async def _pause(again: Retry, kept: Kept) -> None:
+    try:
+        async with asyncio.timeout(again.at_delay_s):
+            await kept.gone.wait()
+    except TimeoutError:
+        return
+
+
+class Attempt:
+    """One try, from checkout to teardown."""
+
+    def __init__(self, house: House, accepted: Accepted, record: Recorder, kept: Kept, number: int) -> None:
+        self.house = house
+        self.accepted = accepted
+        self.routine = accepted.routine
+        self.record = record
+        self.kept = kept
+        self.number = number
+        self.phase: Phase | None = None
+        self.judge: Judge | None = None
+
+    async def run(self) -> Retry | None:
+        """Make the attempt; None: it was the last."""
+        self.record.attempt = self.number
+        await self.record.add(AttemptStarted(attempt=self.number))
+        async with AsyncExitStack() as teardown:
+            try:
+                prepared = await self._prepare(teardown)
+            except Skipped as skipped:
+                await self.record.add(RunSkipped(reason=skipped.reason))
+                return None
+            except Ended as ended:
+                return await self._ended_early(ended.execution, ended.cause(self.phase))
+            except TickoverError as error:
+                if (cause := refusal(error, self.phase)) is not None:
+                    await self.record.add(RunRefused(cause=cause))
+                    return None
+                ended = ended_by(error)
+                return await self._ended_early(ended.execution, ended.cause(self.phase))
+            return await self._work_and_judge(prepared, teardown)
+
+    # -- before the agent ------------------------------------------------------------------------------------------
+
+    async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
+        async with self.timed(Phase.PREFLIGHT):
+            resolved = await self.unless_cancelled(resolve(self.house, self.accepted, self.record))
+            await self.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
+        prepared = await prepare(self, resolved, teardown)
+        async with self.timed(Phase.BASELINE):
+            self.judge = Judge(self.house, self.accepted, prepared, self.record)
+            await self.unless_cancelled(self.judge.baseline())
+        return prepared
+
+    @asynccontextmanager
+    async def timed(self, phase: Phase) -> AsyncIterator[None]:
+        self.phase = phase
+        async with self.record.phase(phase):
+            yield
+
+    async def unless_cancelled(self, what: Awaitable[T]) -> T:
+        return await unless_gone(what, self.kept)
+
+    async def _ended_early(self, execution: Execution, cause: Cause) -> Retry | None:
+        """End an attempt whose agent never started."""
+        await self.record.add(AttemptFinished(execution=execution, cause=cause))
+        return await self._again(cause, Outcome.NONE)
+
+    # -- the agent and what is true afterwards -----------------------------------------------------------------------
+
+    async def _work_and_judge(self, prepared: Prepared, teardown: AsyncExitStack) -> Retry | None:
+        assert self.judge is not None
+        async with self.timed(Phase.AGENT):
+            worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
+        cause = worked.cause
+        async with self.timed(Phase.VERIFY):
+            await self.judge.look(worked.workspace, wait=self.accepted.request.wait and not self.kept.gone.is_set())
+        async with self.timed(Phase.ARTIFACTS):
+            await self.judge.take_artifacts(worked.workspace)
+        await self.record.add(AttemptFinished(execution=worked.execution, cause=cause))
+        outcome = await self._verdict()
+        if self.routine.state:
+            async with self.timed(Phase.STATE):
+                await self.judge.keep_state(worked.workspace, outcome, self.record.fence)
+        if outcome in {Outcome.VERIFIED, Outcome.NOOP}:
+            await self.judge.remember_commits(self.record.fence)
+        return await self._again(cause, outcome)
+
+    async def _verdict(self) -> Outcome:
+        assert self.judge is not None
+        row = self.record.row()
+        if row.execution is not Execution.COMPLETED:
+            ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
+            await self.record.add(FindingReported.of(ended))
+            row = self.record.row()
+        verdict = decide(
+            self.judge.contract,
+            row.first_baseline(),
+            self.judge.results,
+            row.claim.status if row.claim else None,
+            row.findings_of_attempt(),
+            started=row.agent_started,
+        )
+        reached = VerdictReached(
+            outcome=verdict.outcome, reason=verdict.reason, evidence=verdict.evidence, findings=verdict.findings
+        )
+        await self.record.add(reached)
+        return verdict.outcome
+
+    async def _again(self, cause: Cause | None, outcome: Outcome) -> Retry | None:
+        retry = self.routine.retry
+        row = self.record.row()
+        decision = decide_retry(
+            self.number,
+            RetryPolicy(retry.attempts, float(retry.backoff), tuple(retry.when)),
+            None if cause is None else cause.cause,
+            outcome,
+            checks=self.judge.contract.checks if self.judge else (),
+            baseline_then=row.first_baseline(),
+            baseline_now={id_: said.result for id_, said in self.judge.results.items()} if self.judge else {},
+            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+        )
+        if isinstance(decision, Stop) or self.kept.gone.is_set():
+            return None
+        at = time.time() + decision.at_delay_s
+        await self.record.add(RetryScheduled(at=at, why=decision.why, attempt=self.number + 1))
+        return decision

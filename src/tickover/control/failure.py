@@ -1,0 +1,57 @@
+"""How an attempt ends early: a typed end that the main path journals, and what each error becomes."""
+
+from __future__ import annotations
+
+from tickover.core.cause import Cause, CauseCode
+from tickover.core.errors import TickoverError
+from tickover.core.status import Execution, Phase
+from tickover.sandbox.base import SandboxRefused
+
+
+class Ended(Exception):  # noqa: N818 - not an error of ours: the attempt has ended
+    """The attempt is over with this execution and cause."""
+
+    def __init__(self, execution: Execution, code: CauseCode, hint: str = "") -> None:
+        super().__init__(hint)
+        self.execution = execution
+        self.code = code
+        self.hint = hint
+
+    def cause(self, phase: Phase | None) -> Cause:
+        return Cause(phase, self.code, self.hint)
+
+
+_BY_PREFIX: dict[str, CauseCode] = {
+    "repository": CauseCode.CLONE_FAILED,
+    "checkout": CauseCode.CLONE_FAILED,
+    "setup": CauseCode.SETUP_FAILED,
+    "layer": CauseCode.SETUP_FAILED,
+    "input": CauseCode.BAD_INPUT,
+    "template": CauseCode.BAD_INPUT,
+    "skill": CauseCode.PREFLIGHT,
+    "agent": CauseCode.PREFLIGHT,
+    "blocks": CauseCode.PREFLIGHT,
+    "tree": CauseCode.PREFLIGHT,
+}
+
+
+def ended_by(error: TickoverError) -> Ended:
+    """Say how an attempt ends that met this error before its agent started."""
+    code = _BY_PREFIX.get(error.code.partition(".")[0], CauseCode.INFRASTRUCTURE)
+    execution = Execution.TIMED_OUT if error.code.endswith(".timeout") else Execution.FAILED
+    return Ended(execution, code, str(error))
+
+
+class Skipped(Exception):  # noqa: N818 - a decision, not an error
+    """`only_if` said that there is nothing to run for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def refusal(error: TickoverError, phase: Phase | None) -> Cause | None:
+    """Return the cause where the error means that the run must not start at all; None where it is a failure."""
+    if isinstance(error, SandboxRefused):
+        return Cause(phase, CauseCode.ISOLATION, str(error))
+    return None

@@ -1,0 +1,197 @@
+"""The hands of a check: everything it may look at, out of the agent's reach.
+
+A verifying sandbox is new: the base and the setup layer (never the agent's root), another uid where there is one, no
+network, an empty home, only pinned files in /check, the workspace read-only at /subject. The subject's own code runs
+only where the check asks for it, with the trusted copies laid over it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectFile, Where
+from tickover.checks.http_client import get
+from tickover.control.house import House
+from tickover.control.prepare import Prepared, Resolved, machine_limits
+from tickover.control.subject_git import SubjectGit
+from tickover.core.check import Subject
+from tickover.core.definition import Routine
+from tickover.core.errors import TickoverError
+from tickover.sandbox.base import Bind, Overlay, Sandbox, SandboxRefused, SandboxSpec
+from tickover.workspace.artifacts import read_file
+from tickover.workspace.base import SUBJECT, Workspace
+
+CHECK: Final = "/check"
+_ENV: Final = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/home/agent",
+    "LANG": "C.UTF-8",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONNOUSERSITE": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+
+
+class VerifierHands:
+    """Hands over one workspace: as the agent found it (baseline), or as it left it."""
+
+    def __init__(self, house: House, routine: Routine, prepared: Prepared, workspace: Workspace, run: str) -> None:
+        self._house = house
+        self._routine = routine
+        self._prepared = prepared
+        self._workspace = workspace
+        self._run = run
+        self._subject_git = SubjectGit(house, workspace)
+
+    async def run_pinned(self, run: str, *, subject: Subject, timeout_s: float) -> PinnedRun:
+        """Run a shell line in a fresh verifying sandbox (see the port)."""
+        async with AsyncExitStack() as teardown:
+            overlay = await self._overlay(subject, teardown)
+            prepared = self._prepared
+            return await run_line(
+                self._house,
+                self._routine,
+                prepared.resolved,
+                self._run,
+                run,
+                timeout_s=timeout_s,
+                layers=prepared.layers,
+                overlays=(overlay,),
+                binds=self._workspace.repositories,
+            )
+
+    async def _overlay(self, subject: Subject, teardown: AsyncExitStack) -> Overlay:
+        if not subject.run:
+            return self._workspace.subject()
+        lowers = self._workspace.subject().lowers
+        if subject.restore:
+            trusted = await self._prepared.resolved.trusted_files(subject.restore)
+            folders = self._prepared.folders
+            restored = await folders.restored(lowers, subject.restore, trusted)
+            teardown.callback(folders.discard, restored)
+            lowers = (*lowers, *(() if restored.empty else (restored.path,)))
+        return Overlay(SUBJECT, lowers, "subject")
+
+    async def read_subject(self, path: str, *, max_bytes: int) -> SubjectFile:
+        """Read a file of the workspace through a sandbox."""
+        found = await read_file(self._house.backend, self._workspace, path, max_bytes)
+        return SubjectFile(found.status, found.data, found.size, found.written, found.reason)
+
+    async def read_pinned(self, path: str) -> bytes:
+        """Read a file of the routine's `checks/`."""
+        data = self._prepared.resolved.pinned.get(path)
+        if data is None:
+            raise TickoverError("check.no_file", f"the routine has no checks/{path}")
+        return data
+
+    async def resolve_ref(self, repo: str, where: Where, ref: str) -> str | None:
+        """Return the commit a ref names, or None."""
+        commit = self._prepared.resolved.subject.get(repo)
+        if commit is None:
+            raise TickoverError("check.no_repository", f"the routine has no repository `{repo}`")
+        if where == "subject":
+            return await self._subject_git.resolve(repo, commit, ref)
+        try:
+            return (await self._house.mirrors.resolve(commit.url, ref)).sha
+        except TickoverError as error:
+            if error.code in {"repository.no_ref", "repository.empty"}:
+                return None
+            raise
+
+    async def count_commits(self, repo: str, where: Where, *, base: str, head: str) -> int:
+        """Count the commits of base..head."""
+        commit = self._prepared.resolved.subject[repo]
+        if where == "subject":
+            return await self._subject_git.count(repo, commit, base, head)
+        git = self._house.mirrors.git
+        said = await git.run(f"--git-dir={commit.mirror}", "rev-list", "--count", "--end-of-options", f"{base}..{head}")
+        if said.code != 0:
+            raise TickoverError("check.git", f"{base[:12]}..{head[:12]} of {repo} cannot be counted")
+        return int(said.out)
+
+    async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
+        """Get a page from the host."""
+        return await get(url, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """Remove our copy of the agent's objects."""
+        self._subject_git.close()
+
+
+async def run_line(
+    house: House,
+    routine: Routine,
+    resolved: Resolved,
+    run: str,
+    line: str,
+    *,
+    timeout_s: float,
+    layers: tuple[Path, ...] = (),
+    overlays: tuple[Overlay, ...] = (),
+    binds: tuple[Bind, ...] = (),
+) -> PinnedRun:
+    """Run a pinned shell line in /check of a fresh sandbox, with what `layers`, `overlays` and `binds` show."""
+    pinned = {f"{CHECK}/{path}": data for path, data in resolved.pinned.items()}
+    spec = SandboxSpec(
+        name=f"{run}-v-{secrets.token_hex(3)}",
+        argv=["/bin/bash", "--norc", "--noprofile", "-c", line],
+        env={**_ENV, **_commits(resolved)},
+        cwd=CHECK,
+        layers=layers,
+        overlays=overlays,
+        binds=binds,
+        files=pinned or {f"{CHECK}/.none": b""},
+        limits=machine_limits(routine),
+    )
+    try:
+        sandbox = await house.backend.start(spec)
+    except SandboxRefused as error:
+        return PinnedRun("not_started", message=str(error))
+    try:
+        return await _ran(sandbox, timeout_s)
+    finally:
+        await sandbox.destroy()
+
+
+def _commits(resolved: Resolved) -> Mapping[str, str]:
+    """Tell a check which commit each repository was cloned at: TICKOVER_COMMIT_NAME."""
+    return {
+        f"TICKOVER_COMMIT_{name.upper().replace('-', '_')}": commit.sha for name, commit in resolved.subject.items()
+    }
+
+
+async def _ran(sandbox: Sandbox, timeout_s: float) -> PinnedRun:
+    tails: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+    async def read() -> None:
+        async for stream, piece in sandbox.stream():
+            tail = tails[stream]
+            tail += piece
+            del tail[:-EVIDENCE_BYTES]
+
+    reader = asyncio.create_task(read())
+    try:
+        await asyncio.wait({reader}, timeout=timeout_s)
+        timed_out = not reader.done()
+        if timed_out:
+            await sandbox.kill()
+        await reader
+    finally:
+        reader.cancel()
+    ended = await sandbox.wait()
+    out, err = bytes(tails["stdout"]), bytes(tails["stderr"])
+    if timed_out:
+        return PinnedRun("timed_out", stdout=out, stderr=err)
+    if ended.reason == "exited":
+        return PinnedRun("exited", ended.code, out, err)
+    if ended.reason == "broken":
+        return PinnedRun("not_started", message=ended.message)
+    return PinnedRun("signalled", stdout=out, stderr=err, message=f"{ended.reason} ({ended.code})")

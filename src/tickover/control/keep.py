@@ -1,0 +1,80 @@
+"""Holding a run while it is worked on: the lease is renewed, and a wish to cancel is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from tickover.control.failure import Ended
+from tickover.core.cause import CauseCode
+from tickover.core.status import Execution
+from tickover.store.base import Lease, Leases, Runs, StaleFenceError
+
+T = TypeVar("T")
+TTL: Final = 30.0  # seconds a lease lives without being renewed
+_BEAT: Final = 0.5  # seconds between two looks
+
+
+class Kept:
+    """A lease that is renewed in the background. `gone` is set when the run was cancelled or taken over."""
+
+    def __init__(self, leases: Leases, runs: Runs, lease: Lease) -> None:
+        self._leases = leases
+        self._runs = runs
+        self._lease = lease
+        self._task: asyncio.Task[None] | None = None
+        self.gone = asyncio.Event()
+        self.why: str = ""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.to_thread(self._leases.release, self._lease)
+
+    def cancel(self) -> None:
+        """Stop the run from this process, at once."""
+        self.why = self.why or "cancelled"
+        self.gone.set()
+
+    async def _beat(self) -> None:
+        renewed = time.monotonic()
+        while not self.gone.is_set():
+            await asyncio.sleep(_BEAT)
+            row = await asyncio.to_thread(self._runs.get, self._lease.run)
+            if row.row.get("cancel_requested_by"):
+                self.cancel()
+            if time.monotonic() - renewed < TTL / 3:
+                continue
+            try:
+                self._lease = await asyncio.to_thread(self._leases.renew, self._lease, TTL)
+            except StaleFenceError:
+                self.why = "taken over"
+                self.gone.set()
+            renewed = time.monotonic()
+
+
+async def unless_gone(what: Awaitable[T], kept: Kept) -> T:
+    """Await `what`, or end as cancelled as soon as the run is; `what` is told and waited for."""
+    task = asyncio.ensure_future(what)
+    gone = asyncio.create_task(kept.gone.wait())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise Ended(Execution.CANCELLED, CauseCode.CANCELLED, kept.why)
+        return task.result()
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()

@@ -1,0 +1,212 @@
+"""Everything before the agent's first action: what exactly runs, and the folders it runs in.
+
+`resolve` pins: commits, checks, skill, blocks, version, and asks `only_if`. `prepare` makes the layer, the checkout
+and the state folder, each in its phase.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tickover.agents.base import Block, Skill
+from tickover.control.dispatch import Accepted
+from tickover.control.house import House
+from tickover.control.record import Recorder
+from tickover.core.definition import Routine
+from tickover.core.errors import UsageError
+from tickover.core.event import LayerReady, VersionResolved
+from tickover.core.status import Phase
+from tickover.routines.skill import IN_REPOSITORY, find_skill
+from tickover.routines.skill import Skill as Found
+from tickover.routines.steps import steps_of
+from tickover.routines.tree import MemoryTree
+from tickover.routines.version import checks_of, resolve_version
+from tickover.sandbox.base import BackendReport, Bind, ResourceLimits, SandboxRefused
+from tickover.workspace.base import Commit, TrustedFile, Workspace
+from tickover.workspace.checkout import Checkouts, mirror_target
+from tickover.workspace.folders import Folders
+from tickover.workspace.inside.globs import Globs
+from tickover.workspace.layer import Layers, Setup, declared_files
+from tickover.workspace.state import unpack
+from tickover.workspace.tree import Tree
+
+if TYPE_CHECKING:
+    from tickover.control.execute import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What exactly runs: fixed before anything is spent."""
+
+    subject: Mapping[str, Commit]
+    trusted: Mapping[str, Commit]
+    trees: Mapping[str, Tree]
+    """The trusted commit of each repository."""
+    pinned: Mapping[str, bytes]
+    """The routine's `checks/`: path below it -> bytes."""
+    skill: Skill | None
+    blocks: tuple[Block, ...]
+    version: str
+    report: BackendReport
+
+    async def trusted_files(self, globs: Sequence[str]) -> list[TrustedFile]:
+        """Return the files of the one repository's trusted commit that `globs` name."""
+        [tree] = self.trees.values()
+        wanted = Globs(globs)
+        return [file for file in await tree.files("") if wanted.match(file.path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Where the agent works."""
+
+    resolved: Resolved
+    layers: tuple[Path, ...]
+    workspace: Workspace
+    folders: Folders
+    state: str | None
+    """Digest of the state the run began from; None: there was none, or the routine keeps none."""
+
+
+def machine_limits(routine: Routine) -> ResourceLimits:
+    """Return what one sandbox of this routine may use."""
+    limits = routine.limits
+    return ResourceLimits(int(limits.memory), float(limits.cpus), limits.pids, int(limits.disk))
+
+
+def mirrors_shown(resolved: Resolved) -> tuple[Bind, ...]:
+    """Return what shows our mirrors at /repo/NAME.git."""
+    return tuple(Bind(commit.mirror, mirror_target(name)) for name, commit in resolved.subject.items())
+
+
+async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolved:
+    """Pin everything, and journal the version. Raises TickoverError."""
+    routine = accepted.routine
+    report, (subject, trusted) = await asyncio.gather(house.report(), _commits(house, accepted))
+    if not report.usable:
+        weak = ", ".join(c.name for c in report.capabilities if not c.in_force)
+        raise SandboxRefused("sandbox.weak", f"the sandbox here is weaker than asked: {weak}", hint=report.hint)
+    trees = {name: Tree(house.mirrors.git, commit.mirror, commit.sha) for name, commit in trusted.items()}
+    own = accepted.loaded.tree
+    pinned = {f.path.removeprefix("checks/"): own.read(f.path) or b"" for f in own.list("checks")}
+    found = await _skill(accepted, trees)
+    blocks = _blocks(accepted, found) if routine.agent_name == "steps" else ()
+    build = house.agent(routine.agent_name).build
+    version = resolve_version(
+        accepted.loaded.raw,
+        routine.environment,
+        skill=found.tree if found else None,
+        checks=checks_of(own),
+        agent_build=build,
+    )
+    await record.add(
+        VersionResolved(
+            routine_version=version,
+            trusted={name: commit.sha for name, commit in trusted.items()},
+            subject={name: commit.sha for name, commit in subject.items()},
+            agent_build=build,
+        )
+    )
+    skill = Skill(found.name, found.body) if found else None
+    return Resolved(subject, trusted, trees, pinned, skill, blocks, version, report)
+
+
+def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
+    steps = steps_of(accepted.loaded, skill)
+    return tuple(Block(s.id, s.lang, s.code, s.title, float(s.timeout) if s.timeout else None) for s in steps)
+
+
+async def _commits(house: House, accepted: Accepted) -> tuple[dict[str, Commit], dict[str, Commit]]:
+    subject: dict[str, Commit] = {}
+    trusted: dict[str, Commit] = {}
+    for name, repository in accepted.routine.repositories.items():
+        url = repository_url(repository.url, accepted.request.folder)
+        # The trusted commit first, and both of one moment: what judges is never younger than what is judged.
+        trusted[name], subject[name] = await house.mirrors.resolve_all(url, [repository.trusted_ref, repository.ref])
+    return subject, trusted
+
+
+def repository_url(url: str, folder: str) -> str:
+    """Return the url, `.` being the git repository that contains the routine's folder."""
+    if url != ".":
+        return url
+    start = Path(folder).absolute()
+    for parent in (start, *start.parents):
+        if (parent / ".git").exists():
+            return parent.as_uri().replace("file://", "file://", 1)
+    raise UsageError(
+        "repository.not_git",
+        f"`url: .` is the git repository that contains the routine, and {start} is in none",
+        hint="clone it with git, or name a repository with --repo NAME=PATH-or-URL",
+    )
+
+
+async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:
+    name = accepted.routine.skill
+    if name is None:
+        return None
+    repositories = []
+    for repo, tree in trees.items():
+        files: dict[str, bytes] = {}
+        for place in IN_REPOSITORY:
+            files |= {file.path: file.data for file in await tree.files(place.format(name=name))}
+        repositories.append((repo, MemoryTree(files)))
+    return find_skill(name, accepted.loaded.tree, repositories)
+
+
+async def prepare(attempt: Attempt, resolved: Resolved, teardown: AsyncExitStack) -> Prepared:
+    """Make the folders, each in its phase; they are held until `teardown`."""
+    house, accepted = attempt.house, attempt.accepted
+    routine = accepted.routine
+    folders = Folders(house.data, house.backend)
+    layers: tuple[Path, ...] = ()
+    if routine.environment.setup.run is not None:
+        async with attempt.timed(Phase.LAYER):
+            layers = (
+                await attempt.unless_cancelled(_layer(house, routine, resolved, folders, attempt.record, teardown)),
+            )
+    async with attempt.timed(Phase.CLONE):
+        current = house.store.states.current(routine.name) if routine.state else None
+        state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
+        if state is not None:
+            teardown.callback(state.close)
+        checkouts = Checkouts(house.data, house.backend, folders)
+        workspace = await attempt.unless_cancelled(
+            teardown.enter_async_context(
+                checkouts.workspace(
+                    resolved.subject, state=state.path if state else None, empty=list(routine.artifacts)
+                )
+            )
+        )
+    return Prepared(resolved, layers, workspace, folders, current.digest if current else None)
+
+
+async def _layer(
+    house: House, routine: Routine, resolved: Resolved, folders: Folders, record: Recorder, teardown: AsyncExitStack
+) -> Path:
+    environment = routine.environment
+    setup = Setup(
+        script=environment.setup.run or "",
+        files=await declared_files(resolved.trees, environment.setup.files),
+        base=environment.base,
+        env=environment.env,
+        refresh_s=float(environment.setup.refresh),
+    )
+
+    async def known() -> list[str]:
+        return [entry.path for tree in resolved.trees.values() for entry in await tree.list("")]
+
+    layers = Layers(house.data, house.backend, folders)
+    timeout = float(routine.limits.timeout)
+    held, result = await layers.get(setup, limits=machine_limits(routine), timeout=timeout, known_paths=known)
+    teardown.callback(held.close)
+    log = await asyncio.to_thread(house.blobs.put, result.output)
+    await record.add(
+        LayerReady(key=result.key, built=result.built, duration_s=result.duration_s, bytes=result.bytes, log_blob=log)
+    )
+    return result.path

@@ -1,0 +1,112 @@
+"""The agent's commits, seen safely: its `.git` is opened only inside a sandbox, its objects only after fsck.
+
+Git runs over the workspace in a sandbox and writes a bundle to stdout. Whatever the agent's configuration makes that
+git do happens in there; what comes out is a bundle, which our own git unpacks with every object checked, into a bare
+repository that knows the mirror's objects.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Final
+
+from tickover.control.house import House
+from tickover.core.errors import TickoverError
+from tickover.core.text import one_line
+from tickover.sandbox.base import ResourceLimits, SandboxSpec
+from tickover.workspace.base import SUBJECT, Commit, Workspace
+from tickover.workspace.git import Said
+
+_MOST: Final = 1 << 30  # bytes of a bundle
+_BUNDLE: Final = "git bundle create -q - HEAD --branches --tags"
+_TIMEOUT: Final = 300.0
+
+
+class SubjectGit:
+    """Copies of the repositories of one workspace, made when they are first asked for."""
+
+    def __init__(self, house: House, workspace: Workspace) -> None:
+        self._house = house
+        self._workspace = workspace
+        self._copies: dict[str, Path] = {}
+        self._folder = house.data / "stage" / f"subject-{secrets.token_hex(6)}"
+
+    async def resolve(self, repo: str, commit: Commit, ref: str) -> str | None:
+        """Return the commit that `ref` (HEAD, a branch, a tag, a commit) names in the agent's clone."""
+        copy = await self._copy(repo, commit)
+        for name in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}"):
+            said = await self._git(copy, "rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}")
+            if said.code == 0:
+                return said.out.decode().strip()
+        return None
+
+    async def count(self, repo: str, commit: Commit, base: str, head: str) -> int:
+        """Count the commits of base..head."""
+        copy = await self._copy(repo, commit)
+        said = await self._git(copy, "rev-list", "--count", "--end-of-options", f"{base}..{head}")
+        if said.code != 0:
+            raise TickoverError("check.git", f"{base[:12]}..{head[:12]} cannot be counted in the agent's clone")
+        return int(said.out)
+
+    def close(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _git(self, copy: Path, *arguments: str) -> Said:
+        return await self._house.mirrors.git.run(f"--git-dir={copy}", *arguments)
+
+    async def _copy(self, repo: str, commit: Commit) -> Path:
+        if repo not in self._copies:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            bundle = self._folder / f"{repo}.bundle"
+            await self._bundle(repo, bundle)
+            self._copies[repo] = await self._unpack(bundle, self._folder / f"{repo}.git", commit)
+        return self._copies[repo]
+
+    async def _bundle(self, repo: str, destination: Path) -> None:
+        several = len(self._workspace.repositories) > 1
+        spec = SandboxSpec(
+            name=f"bundle-{secrets.token_hex(6)}",
+            argv=["/bin/bash", "-c", _BUNDLE],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/home/agent", "GIT_OPTIONAL_LOCKS": "0"},
+            cwd=f"{SUBJECT}/{repo}" if several else SUBJECT,
+            overlays=(self._workspace.subject(),),
+            binds=self._workspace.repositories,
+            limits=ResourceLimits(),
+        )
+        sandbox = await self._house.backend.start(spec)
+        said = b""
+        written = 0
+        try:
+            with destination.open("wb") as file:
+                async for stream, piece in sandbox.stream():
+                    if stream == "stderr":
+                        said = (said + piece)[-4096:]
+                        continue
+                    written += len(piece)
+                    if written > _MOST:
+                        raise TickoverError("check.subject_git", "the agent's clone holds more than 1 GiB of objects")
+                    file.write(piece)
+            ended = await sandbox.wait()
+        finally:
+            await sandbox.destroy()
+        if ended.code != 0:
+            why = one_line(said.decode(errors="replace")) or f"git ended with {ended.code}"
+            raise TickoverError("check.subject_git", f"the agent's clone cannot be read: {why}")
+
+    async def _unpack(self, bundle: Path, copy: Path, commit: Commit) -> Path:
+        git = self._house.mirrors.git
+        kind = "sha256" if len(commit.sha) == 64 else "sha1"
+        made = await git.run("init", "-q", "--bare", "--template=", f"--object-format={kind}", str(copy))
+        if made.code != 0:
+            raise TickoverError("check.subject_git", f"cannot make a copy: {one_line(made.err)}")
+        (copy / "objects/info").mkdir(exist_ok=True)
+        (copy / "objects/info/alternates").write_text(f"{commit.mirror}/objects\n")
+        specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/tickover/HEAD"]
+        said = await self._git(copy, "fetch", "-q", "--no-write-fetch-head", "--", str(bundle), *specs)
+        if said.code != 0:
+            raise TickoverError("check.subject_git", f"the agent's objects do not pass: {one_line(said.err, 300)}")
+        # HEAD of the copy is where the agent's HEAD was, whatever branch that is.
+        await self._git(copy, "update-ref", "--no-deref", "HEAD", "refs/tickover/HEAD")
+        return copy

@@ -1,0 +1,137 @@
+"""The agent's turn: start it in its sandbox, journal all it says, and end it when its time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tickover.agents.base import AgentExit, AgentFact, AgentTask, Parser
+from tickover.control.dispatch import Accepted
+from tickover.control.house import House
+from tickover.control.keep import Kept
+from tickover.control.prepare import Prepared, machine_limits
+from tickover.control.record import Recorder
+from tickover.core.cause import Cause, CauseCode
+from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
+from tickover.core.finding import FindingCode, found
+from tickover.core.status import AgentStatus, Execution, Phase
+from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
+from tickover.workspace.base import UPPER, Workspace
+
+_FLUSH: Final = 0.2  # seconds between two flushes of a live transcript
+_LIMITS: Final = {"memory": FindingCode.MEMORY_LIMIT, "disk": FindingCode.DISK_LIMIT}
+PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PLAIN_ENV: Final = {"PATH": PATH, "HOME": "/home/agent", "USER": "agent", "LANG": "C.UTF-8", "TERM": "dumb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What is left when the agent is gone."""
+
+    workspace: Workspace
+    execution: Execution
+    cause: Cause | None
+
+
+async def work(
+    house: House, accepted: Accepted, prepared: Prepared, record: Recorder, kept: Kept, teardown: AsyncExitStack
+) -> Worked:
+    """Run the agent to its end, whatever that is."""
+    routine = accepted.routine
+    task = AgentTask(
+        boundary=secrets.token_hex(16),
+        prompt=routine.body,
+        task=routine.task,
+        skill=prepared.resolved.skill,
+        blocks=prepared.resolved.blocks,
+        argv=tuple(routine.argv or ()),
+        inputs=accepted.inputs,
+        event=accepted.request.event,
+        env=routine.environment.env,
+        output_limit=int(routine.limits.output),
+    )
+    agent = house.agent(routine.agent_name)
+    plan = agent.plan(task)
+    spec = SandboxSpec(
+        name=f"{record.run}-{record.attempt}",
+        argv=plan.argv,
+        env={**PLAIN_ENV, "TICKOVER_RUN": record.run, **plan.env},
+        cwd=plan.cwd,
+        layers=prepared.layers,
+        overlays=(prepared.workspace.overlay(),),
+        binds=prepared.workspace.repositories,
+        files=plan.files,
+        limits=machine_limits(routine),
+    )
+    sandbox = await house.backend.start(spec)
+    teardown.push_async_callback(sandbox.destroy)
+    await record.add(_started(prepared, spec), AgentStarted(build=agent.build))
+    parser = agent.parser(task)
+    reader = asyncio.create_task(_read(sandbox, parser, record))
+    flusher = asyncio.create_task(_flush(reader, parser, record))
+    gone = asyncio.create_task(kept.gone.wait())
+    stopped = ""
+    try:
+        await asyncio.wait({reader, gone}, timeout=float(routine.limits.timeout), return_when=asyncio.FIRST_COMPLETED)
+        if not reader.done():
+            stopped = "cancelled" if kept.gone.is_set() else "timed_out"
+            await sandbox.kill()
+        await asyncio.gather(reader, flusher)
+        ended = await sandbox.wait()
+    finally:
+        for running in (reader, flusher, gone):
+            running.cancel()
+        await asyncio.gather(reader, flusher, gone, return_exceptions=True)
+    facts = parser.finish(AgentExit(ended.code, "timed_out" if stopped == "timed_out" else ended.reason))
+    await record.add(*facts, *_limit_findings(ended))
+    workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
+    execution, cause = _how(ended, stopped, facts)
+    return Worked(workspace, execution, cause)
+
+
+async def _read(sandbox: Sandbox, parser: Parser, record: Recorder) -> None:
+    async for stream, piece in sandbox.stream():
+        await record.add(*parser.feed(stream, piece))
+
+
+async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -> None:
+    while not reader.done():
+        await asyncio.wait({reader}, timeout=_FLUSH)
+        await record.add(*parser.flush())
+
+
+def _started(prepared: Prepared, spec: SandboxSpec) -> SandboxStarted:
+    report = prepared.resolved.report
+    limits = {name: value for name in ("memory", "cpus", "pids", "disk") if (value := getattr(spec.limits, name))}
+    return SandboxStarted(
+        backend=report.backend,
+        tier=report.tier,
+        protections=tuple(c.name for c in report.capabilities if c.in_force),
+        weaknesses=tuple(f"{c.name}: {c.detail}" for c in report.capabilities if not c.in_force),
+        limits=limits,
+    )
+
+
+def _limit_findings(ended: Exit) -> list[FindingReported]:
+    code = _LIMITS.get(ended.reason)
+    return [] if code is None else [FindingReported.of(found(code))]
+
+
+def _how(ended: Exit, stopped: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
+    """Say what became of the process. None of it is about the work."""
+    if stopped == "timed_out":
+        return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.TIMEOUT, "raise `limits.timeout`, or do less")
+    if stopped == "cancelled":
+        return Execution.CANCELLED, Cause(Phase.AGENT, CauseCode.CANCELLED)
+    if ended.reason == "broken":
+        return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, ended.message)
+    if ended.reason in _LIMITS:
+        return Execution.FAILED, Cause(Phase.AGENT, CauseCode.LIMIT, f"raise `limits.{ended.reason}`, or use less")
+    last = next((fact for fact in reversed(facts) if isinstance(fact, AgentFinished)), None)
+    if last is not None and last.status is AgentStatus.COMPLETED:
+        return Execution.COMPLETED, None
+    return Execution.FAILED, Cause(Phase.AGENT, CauseCode.AGENT_FAILED, last.reason if last else "")
