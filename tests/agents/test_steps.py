@@ -96,6 +96,7 @@ def test_success_in_the_normal_form() -> None:
         ({"exit": 7}, AgentExit(7), "step `fetch` ended with exit code 7"),
         ({"exit": None, "timed_out": True}, AgentExit(124), "step `fetch` ran into its time limit"),
         ({"exit": None, "signal": 9}, AgentExit(137), "step `fetch` was killed"),
+        ({"exit": 141}, AgentExit(141, "signalled"), "step `fetch` ended with exit code 141"),
     ],
 )
 def test_a_failing_step_is_a_finding_and_the_reason(message: dict[str, object], exit_: AgentExit, says: str) -> None:

@@ -61,6 +61,8 @@ class StepsParser:
         for stream in _STREAMS.values():
             facts += self._log.add(stream, self._decoders[stream].decode(b"", final=True))
         facts += self._log.close()
+        if exit_.reason == "signalled" and self._last_word:  # the runner passes on a block's 128 + N as its own code
+            exit_ = AgentExit(exit_.code)
         silent = exit_.reason == "exited" and not self._last_word
         if silent:
             facts.append(FindingReported.of(found(FindingCode.NO_RESULT_EVENT)))
