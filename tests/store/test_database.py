@@ -161,7 +161,10 @@ def test_an_older_schema_is_migrated_in_place(folder: Path, monkeypatch: pytest.
 def test_processes_may_open_a_new_folder_at_once(folder: Path) -> None:
     argv = [sys.executable, "-m", "tickover.testing.store_worker", "tickover.testing.store_suite:open_sqlite"]
     children = [
-        subprocess.Popen([*argv, str(folder), "slots", "r1", "5"], stdout=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen(
+            [*argv, str(folder), "slots", "r1", "5"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
     ]
     said = [child.communicate(timeout=60)[0].split() for child in children]
     assert [child.returncode for child in children] == [0, 0, 0, 0]

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tickover.store.base import OUTSIDE, EventRefusedError
+from tickover.store.sqlite import SqliteStore
 from tickover.store.wake import RECHECK, Wakes, _prefix
+from tickover.testing.store_suite import CREATED, count_events
 
 
 @pytest.fixture
@@ -65,3 +68,20 @@ def test_a_waiter_that_does_not_read_never_blocks_an_append(wakes: Wakes, folder
         for _ in range(3000):
             wakes.notify("r1")
         assert len(os.listdir(folder)) == 1
+
+
+def test_every_append_sends_a_datagram_to_the_runs_waiters_and_a_refused_one_none(tmp_path: Path) -> None:
+    with (
+        SqliteStore(str(tmp_path / "data"), count_events) as store,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as waiter,
+    ):
+        folder = os.open(tmp_path / "data" / "wake", os.O_PATH)
+        waiter.bind(f"/proc/self/fd/{folder}/{_prefix('r1')}1.x")
+        os.close(folder)
+        store.journal.append("r2", OUTSIDE, [CREATED])
+        with pytest.raises(EventRefusedError):
+            store.journal.append("r1", OUTSIDE, [{"type": "No Type"}])
+        with pytest.raises(BlockingIOError):
+            waiter.recv(1)
+        store.journal.append("r1", OUTSIDE, [CREATED])
+        assert waiter.recv(1) == b""

@@ -19,6 +19,34 @@ from tickover.store.base import Store
 from tickover.testing.store_suite import VERIFIED, ManualClock, StoreSuite, count_events
 
 
+class Worker:
+    """A child process that is told lines and answers lines."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        self.child, self._stdin, self._stdout = child, child.stdin, child.stdout
+
+    def write_line(self, line: str) -> None:
+        self._stdin.write(f"{line}\n")
+        self._stdin.flush()
+
+    def read_line(self) -> str:
+        return self._stdout.readline().rstrip("\n")
+
+    def read_rest(self, *, status: int = 0) -> list[str]:
+        """Read to the end and see how the process ended; a line cut off by its death is left out."""
+        lines = [line.rstrip("\n") for line in self._stdout if line.endswith("\n")]
+        assert self.child.wait(60) == status
+        return lines
+
+
+def go(*workers: Worker) -> None:
+    """Let workers start together."""
+    for worker in workers:
+        worker.write_line("go")
+
+
 class SharedStoreSuite(StoreSuite):
     """What a store does that outlives its process and is opened by several."""
 
@@ -26,15 +54,15 @@ class SharedStoreSuite(StoreSuite):
     """`module:function`, from the location to the store, for child processes."""
 
     @contextmanager
-    def worker(self, location: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
-        """Run a verb of `store_worker` in a fresh interpreter; it has opened the store when this is entered."""
+    def worker(self, location: Path, *words: object) -> Iterator[Worker]:
+        """Start a fresh interpreter for a verb of `store_worker`: it has opened the store and waits for `go`."""
         argv = [sys.executable, "-m", "tickover.testing.store_worker", self.opener, str(location)]
         child = subprocess.Popen([*argv, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         with child:
             try:
-                assert child.stdout is not None
-                assert child.stdout.readline() == "ready\n"
-                yield child
+                worker = Worker(child)
+                assert worker.read_line() == "ready"
+                yield worker
             finally:
                 child.kill()
 
@@ -76,8 +104,8 @@ class SharedStoreSuite(StoreSuite):
             self.worker(tmp_path / "data", *verbs[1]) as two,
             self.worker(tmp_path / "data", *verbs[2]) as three,
         ):
-            told = [[int(seq) for seq in child.communicate(timeout=60)[0].split()] for child in (one, two, three)]
-            assert [child.returncode for child in (one, two, three)] == [0, 0, 0]
+            go(one, two, three)
+            told = [[int(seq) for seq in worker.read_rest()] for worker in (one, two, three)]
         events = store.journal.read("r1", limit=1000)
         assert [event.seq for event in events] == list(range(1, 1 + 1 + 180 + 40))
         assert [len(seqs) for seqs in told] == [30, 30, 40]
@@ -93,19 +121,17 @@ class SharedStoreSuite(StoreSuite):
             self.worker(tmp_path / "data", "acquire", "r1") as two,
             self.worker(tmp_path / "data", "acquire", "r1") as three,
         ):
-            for child in (one, two, three):
-                assert child.stdin is not None
-                child.stdin.write("go\n")
-                child.stdin.flush()
-            said = sorted(child.communicate(timeout=60)[0] for child in (one, two, three))
-        assert said == ["lost\n", "lost\n", "won 1\n"]
+            go(one, two, three)
+            said = sorted(line for worker in (one, two, three) for line in worker.read_rest())
+        assert said == ["lost", "lost", "won 1"]
 
     def test_processes_never_share_a_slot(self, store: Store, tmp_path: Path) -> None:
         with (
             self.worker(tmp_path / "data", "slots", "r1", 40) as one,
             self.worker(tmp_path / "data", "slots", "r2", 40) as two,
         ):
-            names = [int(n) for child in (one, two) for n in child.communicate(timeout=60)[0].split()]
+            go(one, two)
+            names = [int(name) for worker in (one, two) for name in worker.read_rest()]
         assert sorted(names) == list(range(40))
         assert len(store.resources.list(kind="uid")) == 40
 
@@ -114,12 +140,11 @@ class SharedStoreSuite(StoreSuite):
         self, store: Store, tmp_path: Path, after: int
     ) -> None:
         fence = self.begin(store)
-        with self.worker(tmp_path / "data", "append_batches", "r1", fence, 0) as child:
-            assert child.stdout is not None
-            told = [int(child.stdout.readline()) for _ in range(after)]
-            child.send_signal(signal.SIGKILL)
-            told += [int(line) for line in child.stdout if line.endswith("\n")]
-            assert child.wait(60) == -signal.SIGKILL
+        with self.worker(tmp_path / "data", "append_batches", "r1", fence, 0) as writer:
+            go(writer)
+            told = [int(writer.read_line()) for _ in range(after)]
+            writer.child.send_signal(signal.SIGKILL)
+            told += [int(line) for line in writer.read_rest(status=-signal.SIGKILL)]
         events = store.journal.read("r1", limit=100_000)
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert len(events) >= told[-1], "an acknowledged event was lost"
@@ -131,9 +156,8 @@ class SharedStoreSuite(StoreSuite):
 
     def test_an_append_wakes_a_waiter_in_another_process(self, store: Store, tmp_path: Path) -> None:
         fence = self.begin(store)
-        with self.worker(tmp_path / "data", "append_when_told", "r1", fence) as child:
-            assert child.stdin is not None
+        with self.worker(tmp_path / "data", "append_when_told", "r1", fence) as writer:
+            go(writer)
             for seq in (2, 3, 4):
-                child.stdin.write("go\n")
-                child.stdin.flush()
+                go(writer)
                 assert store.journal.wait("r1", seq - 1, 30) == seq

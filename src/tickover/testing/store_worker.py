@@ -31,8 +31,7 @@ def cancel(store: Store, run: str, times: str) -> None:
 
 
 def acquire(store: Store, run: str) -> None:
-    """Try once to take the run, when told to start."""
-    sys.stdin.readline()
+    """Try once to take the run."""
     try:
         say(f"won {store.leases.acquire(run, str(os.getpid()), 60).fence}")
     except LeaseHeldError:
@@ -66,6 +65,7 @@ def main(opener: str, location: str, verb: str, *rest: str) -> None:
     module, _, function = opener.partition(":")
     store: Store = getattr(importlib.import_module(module), function)(location)
     say("ready")
+    sys.stdin.readline()  # several workers start together, when all of them are ready
     try:
         VERBS[verb](store, *rest)
     finally:
