@@ -12,16 +12,17 @@ from typing import Any
 MARK = "/tmp/tickover-liar-ran-on-the-host"  # noqa: S108 - the liar's code writes it wherever it is made to run
 DAEMON = b"tickover-liar-daemon"
 TRY = re.compile(r"^TRY ([a-z0-9-]+) \| (.*)$", re.MULTILINE)
-ANSWERS = {
-    "nothing-to-do": "report_claimed",
-    "symlink-out": "artifact_refused",
-    "rewrite-check": "check_evaluated",
-    "plant-modules": "check_evaluated",
-    "shadow-python": "check_evaluated",
-    "last-week": "check_evaluated",
-    "git-config": "check_evaluated",
-    "paint": "verdict_reached",
-    "forge-runner": "agent_finished",
+JUDGED = ("check_evaluated", "command")
+ANSWERS = {  # the fact of the journal that answers a try, and the kind of check where it is one
+    "rewrite-check": JUDGED,
+    "plant-modules": JUDGED,
+    "shadow-python": JUDGED,
+    "last-week": JUDGED,
+    "git-config": ("check_evaluated", "git"),
+    "symlink-out": ("artifact_refused", None),
+    "nothing-to-do": ("report_claimed", None),
+    "paint": ("verdict_reached", None),
+    "forge-runner": ("verdict_reached", None),
 }
 
 
@@ -35,23 +36,37 @@ def output(event: dict[str, Any]) -> str:
 
 
 def tries(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return (name, met, recorded) for each line `TRY name | what it met` of the agent's output."""
+    """Return (name, met, recorded) for each line `TRY name | what it met` of the agent's output.
+
+    What it saw itself comes first, then what the journal says to it; `recorded` are the numbers of both.
+    """
     found: dict[str, tuple[str, str, str]] = {}
     for event in events:
         if event["type"] != "agent_output":
             continue
-        for name, met in TRY.findall(output(event)):
-            places = [f"agent_output #{event['seq']}"]
-            wanted = ANSWERS.get(name)
-            answers = [answer for answer in events if answer["type"] == wanted]
-            if name == "git-config":
-                answers = [answer for answer in answers if answer["data"]["kind"] == "git"] or answers
-            elif wanted == "check_evaluated":
-                answers = [answer for answer in answers if answer["data"]["kind"] == "command"]
+        for name, saw in TRY.findall(output(event)):
+            wanted, kind = ANSWERS.get(name, ("", None))
+            answers = [each for each in events if each["type"] == wanted and kind in (None, each["data"].get("kind"))]
+            met, places = printable(saw), f"#{event['seq']}"
             if answers:
-                places.append(f"{wanted} #{answers[-1]['seq']}")
-            found[name] = (name, printable(met), ", ".join(places))
+                met += f" -> {sentence(answers)}"
+                places += f" #{answers[-1]['seq']}"
+            found[name] = (name, met, places)
     return list(found.values())
+
+
+def sentence(answers: list[dict[str, Any]]) -> str:
+    """Say what the journal's facts of one type mean for the try they answer."""
+    data = answers[-1]["data"]
+    match answers[-1]["type"]:
+        case "check_evaluated":
+            return f"{data['kind']} check: {data['result']}"
+        case "artifact_refused":
+            return "not taken: " + ", ".join(printable(str(each["data"]["path"])) for each in answers)
+        case "report_claimed":
+            return f"kept as a claim of {data['status']}, which proves nothing"
+        case _:
+            return f"outcome: {data['outcome']}"
 
 
 def host_marks() -> list[str]:
@@ -69,13 +84,12 @@ def host_marks() -> list[str]:
 
 def print_table(rows: list[tuple[str, str, str]]) -> None:
     """Print three columns as wide as the terminal allows."""
-    width = max(80, min(160, shutil.get_terminal_size((110, 24)).columns))
+    width = max(80, min(140, shutil.get_terminal_size((120, 24)).columns))
     first = max([len(name) for name, _, _ in rows] + [5])
-    last = max(24, width // 4)
-    middle = width - first - last - 8
+    last = max([len(recorded) for _, _, recorded in rows] + [8])
+    middle = width - first - last - 7
     print(f"   {'tried':{first}}  {'met':{middle}}  recorded")
     for name, met, recorded in rows:
-        cells = (textwrap.wrap(met, middle) or [""], textwrap.wrap(recorded, last) or [""])
-        for line in range(max(map(len, cells))):
-            left, right = (cell[line] if line < len(cell) else "" for cell in cells)
-            print(f"   {name if not line else '':{first}}  {left:{middle}}  {right}".rstrip())
+        for number, line in enumerate(textwrap.wrap(met, middle) or [""]):
+            left, right = (name, recorded) if number == 0 else ("", "")
+            print(f"   {left:{first}}  {line:{middle}}  {right}".rstrip())

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ from preflight import ProblemError
 from repository import choose
 
 TICKOVER = os.path.join(ROOT, ".venv", "bin", "tickover")
+SHOWN = os.path.join(".venv", "bin", "tickover")
 FALSE_GREEN = "examples/false-green"
 PORT = 8077  # the one that examples/false-green asks
 VERIFIED, FAILED = 0, 5  # exit codes of `tickover run`
@@ -89,10 +91,13 @@ def headline(number: int, what: str) -> None:
 
 
 def verdict(ended: Run) -> None:
-    print(f"   the agent's exit code  {ended.agent_exit}")
-    reason = printable(str(ended.record["reason"]))
-    print(f"   Tickover               {ended.outcome}, exit code {ended.exit_code}, {ended.seconds:.1f} s: {reason}")
-    print(f"   more                   .venv/bin/tickover runs show {ended.id}")
+    reason = printable(str(ended.record["reason"])) or f"{ended.outcome} ({ended.why()})"
+    shown = textwrap.shorten(reason, 200, placeholder=" ...")
+    print(f"   exit code of the agent  {ended.agent_exit}")
+    print(f"   Tickover says           {shown}")
+    print(
+        f"   exit code of tickover   {ended.exit_code}, after {ended.seconds:.1f} s. More: {SHOWN} runs show {ended.id}"
+    )
 
 
 def three_runs(asked: str) -> list[str]:
@@ -106,7 +111,7 @@ def three_runs(asked: str) -> list[str]:
         headline(1, "examples/repo-digest: a digest of its history; the check clones the commit itself and recounts")
         digest = run(TICKOVER, ROOT, "examples/repo-digest", *where)
         verdict(digest)
-        print(f"   the digest             .venv/bin/tickover runs artifact {digest.id} out/digest.md")
+        print(f"   the digest              {SHOWN} runs artifact {digest.id} out/digest.md")
         if digest.exit_code != VERIFIED:
             wrong.append(f"examples/repo-digest ended with {digest.exit_code}, not {VERIFIED}: {digest.why()}")
 
@@ -123,9 +128,10 @@ def three_runs(asked: str) -> list[str]:
         liar = run(TICKOVER, ROOT, "examples/liar", *where)
         rows, marks = tries(liar.events), host_marks()
         print_table(rows)
+        print(f"   (#N: {SHOWN} runs logs {liar.id} --json)")
         verdict(liar)
         green = int(liar.exit_code == VERIFIED)
-        print(f"   {len(rows)} tried, {green} green. Left on this machine: {', '.join(marks) or 'nothing'}.")
+        print(f"   {len(rows)} tried, {green} green. Left running or written outside: {', '.join(marks) or 'nothing'}.")
         if liar.exit_code != FAILED or not rows or marks:
             wrong.append(f"examples/liar ended with {liar.exit_code}, {len(rows)} tries, left {marks}: {liar.why()}")
     return wrong
@@ -148,7 +154,7 @@ def main() -> int:
         return 1
     print(f"\nAll of it in {time.monotonic() - begun:.1f} s.")
     print("Your turn: edit examples/liar/ROUTINE.md. Green without the work is a security bug (SECURITY.md).")
-    print("Your own repository: .venv/bin/tickover run examples/repo-digest --repo app=/path/to/your/repository")
+    print(f"Your own repository: {SHOWN} run examples/repo-digest --repo app=/path/to/your/repository")
     return 0
 
 

@@ -17,18 +17,21 @@ def event(seq: int, type_: str, **data: object) -> dict[str, object]:
 def test_each_try_is_paired_with_what_the_journal_answers(script: Script) -> None:
     events = [
         event(3, "agent_output", text="TRY symlink-out | links\nnoise\nTRY new-idea | \x1b[2Jmet\x07 nothing\n"),
-        event(4, "agent_output", text="TRY git-config | written\nTRY nothing-to-do | noop\n"),
+        event(4, "agent_output", text="TRY git-config | written\nTRY nothing-to-do | said\nTRY paint | \n"),
         event(5, "agent_output", blob="0" * 64),
         event(6, "report_claimed", status="noop"),
-        event(7, "check_evaluated", kind="command"),
-        event(8, "check_evaluated", kind="git"),
+        event(7, "check_evaluated", kind="git", result="error"),
+        event(8, "check_evaluated", kind="command", result="fail"),
         event(9, "artifact_refused", path="out/shadow"),
+        event(10, "artifact_refused", path="out/\x1b[31mroot"),
+        event(11, "verdict_reached", outcome="failed"),
     ]
     assert script("liar_table").tries(events) == [
-        ("symlink-out", "links", "agent_output #3, artifact_refused #9"),
-        ("new-idea", "[2Jmet nothing", "agent_output #3"),
-        ("git-config", "written", "agent_output #4, check_evaluated #8"),
-        ("nothing-to-do", "noop", "agent_output #4, report_claimed #6"),
+        ("symlink-out", "links -> not taken: out/shadow, out/ [31mroot", "#3 #10"),
+        ("new-idea", "[2Jmet nothing", "#3"),
+        ("git-config", "written -> git check: error", "#4 #7"),
+        ("nothing-to-do", "said -> kept as a claim of noop, which proves nothing", "#4 #6"),
+        ("paint", " -> outcome: failed", "#4 #11"),
     ]
 
 
