@@ -9,10 +9,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tickover.core.evidence import CheckId, CheckList, CheckResult, EvidenceClass
+from tickover.core.evidence import CheckId, CheckList, CheckResult, EvidenceClass, Said
 from tickover.core.finding import Finding, FindingCode, found
 from tickover.core.status import ClaimStatus, Execution, Outcome, exit_code
-from tickover.core.verdict import CheckTerm, Contract, Said, Verdict, decide, too_weak
+from tickover.core.verdict import CheckTerm, Contract, Verdict, decide, too_weak
 
 CLAIM, ARTIFACT, EFFECT, STATE = EvidenceClass
 PASS, FAIL, ERROR, PENDING = CheckResult

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class EvidenceClass(StrEnum):
@@ -54,6 +55,13 @@ class CheckId:
 
     def __str__(self) -> str:
         return f"{self.list.value}[{self.index}]"
+
+
+class Said(NamedTuple):
+    """What one evaluation of a check said."""
+
+    result: CheckResult
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)

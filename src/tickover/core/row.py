@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tickover.core.cause import Cause
 from tickover.core.event import BaselineChecked, Scalar
-from tickover.core.evidence import CheckFact, CheckId, CheckResult
+from tickover.core.evidence import CheckFact, CheckId, CheckResult, Said
 from tickover.core.finding import Finding
 from tickover.core.status import AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
@@ -150,6 +150,10 @@ class RunRow(_Row):
     def first_baseline(self) -> dict[CheckId, CheckResult]:
         """Return what each check said before the run's first action: what evidence is compared with."""
         return {CheckId(said.list, said.index): said.result for said in self.baseline}
+
+    def results(self) -> dict[CheckId, Said]:
+        """Return what each check said last after the agent ended, in the last attempt."""
+        return {said.id: Said(said.result, said.summary) for said in self.evidence}
 
     def findings_of_attempt(self) -> tuple[Finding, ...]:
         """Return the findings of the last attempt: those its verdict is about."""

@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, is_vacuous
+from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, Said, is_vacuous
 from tickover.core.finding import Finding
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
+
+__all__ = ["CheckTerm", "Contract", "Said", "Verdict", "decide", "too_weak"]
 
 MAX_REASONS = 5
 """Reasons that the sentence quotes; `Verdict.reasons` has all."""
@@ -40,13 +42,6 @@ class Contract:
 
     checks: tuple[CheckTerm, ...] = ()
     may_write_outside: bool = False
-
-
-class Said(NamedTuple):
-    """What one evaluation of a check said."""
-
-    result: CheckResult
-    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
