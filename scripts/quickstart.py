@@ -53,9 +53,9 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def false_green(scratch: str) -> Iterator[str]:
+def false_green(base: str, scratch: str) -> Iterator[str]:
     """Run the double of a chat server, empty; give the folder of the routine that asks it."""
-    folder, port = FALSE_GREEN, PORT
+    folder, port = os.path.join(base, FALSE_GREEN), PORT
     if taken(port):
         folder, port = os.path.join(scratch, "false-green"), 0
     command = [sys.executable, os.path.join(ROOT, FALSE_GREEN, "slack_double.py"), "--port", str(port), "--with-stdin"]
@@ -109,15 +109,15 @@ def three_runs(asked: str) -> list[str]:
         where = ["--repo", f"app={repository.url}"] if repository.url else []
 
         headline(1, "examples/repo-digest: a digest of its history; the check clones the commit itself and recounts")
-        digest = run(TICKOVER, ROOT, "examples/repo-digest", *where)
+        digest = run(TICKOVER, repository.base, "examples/repo-digest", *where)
         verdict(digest)
         print(f"   the digest              {SHOWN} runs artifact {digest.id} out/digest.md")
         if digest.exit_code != VERIFIED:
             wrong.append(f"examples/repo-digest ended with {digest.exit_code}, not {VERIFIED}: {digest.why()}")
 
         headline(2, f'{FALSE_GREEN}: the agent prints "Posted to #eng" and exits 0')
-        with false_green(scratch) as folder:
-            posted = run(TICKOVER, ROOT, folder)
+        with false_green(repository.base, scratch) as folder:
+            posted = run(TICKOVER, repository.base, folder)
         verdict(posted)
         if posted.exit_code != FAILED:
             wrong.append(f"{FALSE_GREEN} ended with {posted.exit_code}, not {FAILED}: {posted.why()}")
@@ -125,7 +125,7 @@ def three_runs(asked: str) -> list[str]:
         headline(3, "examples/liar: tries everything to be called green, except the work")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(MARK)
-        liar = run(TICKOVER, ROOT, "examples/liar", *where)
+        liar = run(TICKOVER, repository.base, "examples/liar", *where)
         rows, marks = tries(liar.events), host_marks()
         print_table(rows)
         print(f"   (#N: {SHOWN} runs logs {liar.id} --json)")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from preflight import ProblemError
 
@@ -21,11 +23,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Repository:
-    """`url` is empty where the routines' own `url: "."` already means it."""
+    """What the routines below `base` work on; `url` is empty where their own `url: "."` already means it."""
 
     name: str
     kind: str
     url: str
+    base: str
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind}, {KINDS[self.kind]})"
@@ -47,31 +50,34 @@ class Git:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 
+    def has_commit(self, folder: str) -> bool:
+        return bool(self.ask(folder, "rev-parse", "--verify", "HEAD^{commit}"))
+
     def kind(self, folder: str) -> str:
         return "shallow" if self.ask(folder, "rev-parse", "--is-shallow-repository") == "true" else "full"
 
 
 def choose(asked: str, root: str, scratch: str) -> Repository:
-    """Return the repository asked for; without a question the checkout `root`. `scratch` may be filled."""
+    """Return the repository asked for; without a question the checkout `root`. `scratch` may be filled.
+
+    Where the checkout itself is an archive, the routines are run from the repository made of it.
+    """
     git = Git(scratch)
+    whole = git.has_commit(root) and _same(git.ask(root, "rev-parse", "--show-toplevel"), root)
+    base = root if whole else _from_archive(git, root, scratch)
     if not asked:
-        if git.ask(root, "rev-parse", "--verify", "HEAD^{commit}") and _same(
-            git.ask(root, "rev-parse", "--show-toplevel"), root
-        ):
-            return Repository("this checkout", git.kind(root), "")
-        return Repository("this checkout", "archive", _from_archive(git, root, scratch))
+        return Repository("this checkout", git.kind(root) if whole else "archive", "", base)
     if "://" in asked and not asked.startswith("file://"):
         if not asked.startswith("https://"):
             why = "a routine clones by file:// or https:// only; a clone of your own works too."
             raise ProblemError(f"{asked} is neither https nor a path.", why, "scripts/quickstart /path/to/your/clone")
-        return Repository(asked, "remote", asked)
-    if asked.startswith("file://"):
-        return Repository(asked, "remote", asked)
-    folder = git.ask(asked, "rev-parse", "--show-toplevel") or git.ask(asked, "rev-parse", "--absolute-git-dir")
-    if not folder or not git.ask(asked, "rev-parse", "--verify", "HEAD^{commit}"):
+        return Repository(asked, "remote", asked, base)
+    path = unquote(urlsplit(asked).path) if asked.startswith("file://") else asked
+    folder = git.ask(path, "rev-parse", "--show-toplevel") or git.ask(path, "rev-parse", "--absolute-git-dir")
+    if not folder or not git.has_commit(folder):
         why = "the digest is made from a commit of a git repository."
-        raise ProblemError(f"{asked} is no git repository with a commit.", why, f"git -C '{asked}' log -1")
-    return Repository(folder, git.kind(folder), Path(folder).resolve().as_uri())
+        raise ProblemError(f"{path} is no git repository with a commit.", why, f"git -C {shlex.quote(path)} log -1")
+    return Repository(folder, git.kind(folder), Path(folder).resolve().as_uri(), base)
 
 
 def _same(one: str, other: str) -> bool:
@@ -79,7 +85,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _from_archive(git: Git, root: str, scratch: str) -> str:
-    """Make a repository of one commit from a tree without .git; return its URL."""
+    """Make a repository of one commit from a tree without .git; return its folder."""
     folder = tempfile.mkdtemp(prefix="archive-", dir=scratch)
     copy = os.path.join(folder, "checkout")
     shutil.copytree(
@@ -89,6 +95,6 @@ def _from_archive(git: Git, root: str, scratch: str) -> str:
     git.ask(copy, "init", "--quiet", "--initial-branch=main")
     git.ask(copy, "add", "--all")
     git.ask(copy, *author, "commit", "--quiet", "--message=The archive, as it was unpacked")
-    if not git.ask(copy, "rev-parse", "--verify", "HEAD^{commit}"):
+    if not git.has_commit(copy):
         raise ProblemError(f"{root} could not be made into a repository.", "it has no history to read.", "git init")
-    return Path(copy).resolve().as_uri()
+    return copy

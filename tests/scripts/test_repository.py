@@ -57,24 +57,30 @@ def test_an_archive_is_made_into_a_repository_of_one_commit(
     scratch.mkdir()
     chosen = script("repository").choose("", str(archive), str(scratch))
     assert chosen.kind == "archive"
-    assert commits(chosen.url, tmp_path / "clone") == 1
+    assert chosen.url == ""
+    assert commits(Path(chosen.base).as_uri(), tmp_path / "clone") == 1
     assert (tmp_path / "clone/README").exists()
     assert not (tmp_path / "clone/.venv").exists()
     assert not (archive / ".git").exists()
 
 
-def test_a_path_becomes_the_address_of_its_repository(script: Script, checkout: Path, tmp_path: Path) -> None:
-    chosen = script("repository").choose(str(checkout / "sub"), "/nonexistent", str(tmp_path))
+@pytest.mark.parametrize("as_address", [False, True])
+def test_a_path_becomes_the_address_of_its_repository(
+    script: Script, checkout: Path, tmp_path: Path, as_address: bool
+) -> None:
+    folder = checkout / "sub"
+    asked = folder.as_uri() if as_address else str(folder)
+    chosen = script("repository").choose(asked, str(checkout), str(tmp_path))
     assert (chosen.name, chosen.kind) == (str(checkout), "full")
     assert commits(chosen.url, tmp_path / "clone") == 2
 
 
-def test_addresses_are_taken_as_they_are(script: Script, tmp_path: Path) -> None:
+def test_addresses_are_taken_as_they_are(script: Script, checkout: Path, tmp_path: Path) -> None:
     url = "https://git.example.com/acme/app"
-    assert script("repository").choose(url, "/nonexistent", str(tmp_path)).url == url
+    assert script("repository").choose(url, str(checkout), str(tmp_path)).url == url
 
 
 @pytest.mark.parametrize("asked", ["ssh://git@git.example.com/app", "/nonexistent/repository"])
-def test_what_is_no_repository_is_a_problem(script: Script, tmp_path: Path, asked: str) -> None:
+def test_what_is_no_repository_is_a_problem(script: Script, checkout: Path, tmp_path: Path, asked: str) -> None:
     with pytest.raises(script("preflight").ProblemError, match=r"neither https nor a path|is no git repository"):
-        script("repository").choose(asked, "/nonexistent", str(tmp_path))
+        script("repository").choose(asked, str(checkout), str(tmp_path))
