@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import tempfile
@@ -43,8 +44,9 @@ async def collect(
     Raises TickoverError `artifacts.broken` and `workspace.collect`; files stored by then are blobs nobody names.
     """
     keeper = _Keeper(limits or ArtifactLimits(), globs, put)
-    await collect_into(backend, workspace, keeper, timeout_s=timeout_s)
-    return keeper.result()
+    with contextlib.closing(keeper):
+        await collect_into(backend, workspace, keeper, timeout_s=timeout_s)
+        return keeper.result()
 
 
 async def collect_into(backend: Backend, workspace: Workspace, receiver: Receiver, *, timeout_s: float = 600) -> None:
@@ -128,6 +130,10 @@ class Receiver:
         return self._end
 
 
+def _body() -> tempfile.SpooledTemporaryFile[bytes]:
+    return tempfile.SpooledTemporaryFile(_IN_MEMORY)
+
+
 class _Keeper(Receiver):
     """Stores every file as it comes."""
 
@@ -137,7 +143,7 @@ class _Keeper(Receiver):
         self._files: list[ArtifactFile] = []
         self._refused: list[Refused] = []
         self._begin: Begin | None = None
-        self._body = tempfile.SpooledTemporaryFile[bytes](_IN_MEMORY)
+        self._body = _body()
         self._hash = hashlib.sha256()
 
     async def take(self, frame: Begin | Content | Refusal) -> None:
@@ -145,7 +151,8 @@ class _Keeper(Receiver):
             self._refused.append(Refused(shown(frame.path), frame.reason))
         elif isinstance(frame, Begin):
             self._begin = frame
-            self._body = tempfile.SpooledTemporaryFile[bytes](_IN_MEMORY)
+            self.close()
+            self._body = _body()
             self._hash = hashlib.sha256()
         else:
             self._body.write(frame.data)
@@ -162,6 +169,10 @@ class _Keeper(Receiver):
             raise TickoverError("artifacts.broken", "the blob store returned another digest than the content has")
         begin = self._begin
         self._files.append(ArtifactFile(shown(begin.path), begin.size, digest, begin.executable))
+
+    def close(self) -> None:
+        """Let go of a file that was begun."""
+        self._body.close()
 
     def result(self) -> Collected:
         end = self.ended()

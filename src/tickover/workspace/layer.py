@@ -197,7 +197,7 @@ class _Stopped(Exception):  # noqa: N818 - carries what happened to where the er
         self.line = int(said[-1]) if said else None
 
     def error(self, setup: Setup, paths: Iterable[str]) -> SetupFailed:
-        lines = setup.script.splitlines()
+        lines = setup.script.split("\n")
         place = ""
         if self.line is not None and self.line <= len(lines):
             place = f" at line {self.line}: `{one_line(lines[self.line - 1], 160)}`"

@@ -77,7 +77,7 @@ class Mirrors:
         `.corrupt`, `.unsafe` (an object that git's own checks refuse), `.too_large`, `.timeout`.
         """
         for ref in refs:
-            if ref is not None and (len(ref) > 1000 or _BAD_REF.search(ref)):
+            if ref is not None and (not 0 < len(ref) <= 1000 or _BAD_REF.search(ref)):
                 raise TickoverError("repository.bad_ref", f"{one_line(ref)!r} cannot be a branch, a tag or a commit")
         mirror = self.path(url)
         known = [self._known(url, mirror, ref) for ref in refs]
@@ -168,15 +168,15 @@ class _Update:
             raise self._refusal(said)
         refs: dict[str, str] = {}
         head = default = None
-        for line in said.out.decode(errors="surrogateescape").splitlines():
+        for line in said.out.decode(errors="surrogateescape").split("\n")[:-1]:
             value, _, name = line.partition("\t")
-            if value.startswith("ref: ") and name == "HEAD":
-                default = value.removeprefix("ref: refs/heads/")
+            if value.startswith("ref: "):  # the pattern HEAD also finds refs/remotes/origin/HEAD
+                default = value.removeprefix("ref: refs/heads/") if name == "HEAD" else default
             elif not _SHA.fullmatch(value):
                 raise TickoverError("repository.unreachable", f"{self.url} answers with what git does not speak")
             elif name == "HEAD":
                 head = value
-            elif not name.endswith("^{}"):
+            elif name.startswith(("refs/heads/", "refs/tags/")) and not name.endswith("^{}"):
                 refs[name] = value
         return _Remote(refs, head, default)
 
@@ -204,7 +204,7 @@ class _Update:
         said = await self._run(
             "for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags", max_output=_LISTING
         )
-        lines = said.out.decode(errors="surrogateescape").splitlines()
+        lines = said.out.decode(errors="surrogateescape").split("\n")[:-1]
         return {name: sha for sha, _, name in (line.partition("\t") for line in lines)}
 
     async def _fetch(self, *specs: str, unshallow: bool = False) -> None:
@@ -230,7 +230,7 @@ class _Update:
             text = (self.notes / f"refs-{digest}").read_bytes().decode(errors="surrogateescape")
         except FileNotFoundError:
             return None
-        return {name: sha for sha, _, name in (line.partition(" ") for line in text.splitlines())}
+        return {name: sha for sha, _, name in (line.partition(" ") for line in text.split("\n")[:-1])}
 
     def _note(self, refs: dict[str, str], default: str | None) -> str:
         text = "".join(f"{refs[name]} {name}\n" for name in sorted(refs)).encode(errors="surrogateescape")

@@ -12,6 +12,7 @@ from tickover.core.text import one_line
 from tickover.core.tree import TreeFile
 from tickover.workspace.base import TrustedFile
 from tickover.workspace.git import GitTooMuch, HostGit
+from tickover.workspace.inside.globs import Globs
 
 Kind = Literal["file", "executable", "symlink", "submodule", "folder"]
 _KINDS: Final[dict[str, Kind]] = {
@@ -50,7 +51,7 @@ class Tree:
             return None
         return next((entry for entry in await self._list("--", path) if entry.path == path), None)
 
-    async def entries(self, prefix: str = "") -> list[Entry]:
+    async def entries(self, prefix: str = "") -> Sequence[Entry]:
         """Return all that is no folder at or below `prefix`, in git's order. Raises `repository.too_large`."""
         if not prefix:
             return await self._list("-r")
@@ -63,14 +64,22 @@ class Tree:
             return None
         return (await self._contents([entry]))[0]
 
-    async def files(self, prefix: str) -> list[TrustedFile]:
+    async def files(self, prefix: str) -> Sequence[TrustedFile]:
         """Return the regular files at or below `prefix` with their content, in order. Raises `repository.too_large`.
 
         Symbolic links and submodules are left out; `entries` tells them.
         """
-        entries = [entry for entry in await self.entries(prefix) if entry.kind in {"file", "executable"}]
+        return await self._files(await self.entries(prefix))
+
+    async def _files(self, found: Sequence[Entry]) -> Sequence[TrustedFile]:
+        entries = [entry for entry in found if entry.kind in {"file", "executable"}]
         contents = await self._contents(entries)
         return [TrustedFile(e.path, data, e.kind == "executable") for e, data in zip(entries, contents, strict=True)]
+
+    async def matching(self, globs: Sequence[str]) -> Sequence[TrustedFile]:
+        """Return the regular files that `globs` name, with their content. Raises `repository.too_large`."""
+        wanted = Globs(globs)
+        return await self._files([entry for entry in await self.entries() if wanted.match(entry.path)])
 
     async def load(self, *prefixes: str) -> LoadedTree:
         """Return the files and links at or below `prefixes`, in memory. Raises `repository.too_large`."""
@@ -86,7 +95,7 @@ class Tree:
         said = await self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{self.commit}:{path}")
         return said.decode().strip() or None
 
-    async def _list(self, *arguments: str) -> list[Entry]:
+    async def _list(self, *arguments: str) -> Sequence[Entry]:
         try:
             said = await self._run("ls-tree", "-z", "-l", "--full-tree", self.commit, *arguments, strict=True)
         except GitTooMuch as error:
@@ -103,7 +112,7 @@ class Tree:
             raise self._too_large()
         return entries
 
-    async def _contents(self, entries: list[Entry]) -> list[bytes]:
+    async def _contents(self, entries: Sequence[Entry]) -> Sequence[bytes]:
         total = sum(entry.size for entry in entries)
         if total > self._max_bytes:
             names = f"{one_line(entries[0].path)} has" if len(entries) == 1 else f"{len(entries)} files have"
