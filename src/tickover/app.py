@@ -47,7 +47,7 @@ class Tickover:
     def __init__(self, home: Path, backend: BwrapBackend | None) -> None:
         self.home = home
         self.backend = backend
-        self.store = SqliteStore(str(home / "tickover.db"), project_run)
+        self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self._mirrors = Mirrors(home)
         self._report: asyncio.Task[BackendReport] | None = None
