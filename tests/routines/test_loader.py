@@ -302,7 +302,7 @@ def test_a_place_as_people_write_it() -> None:
     assert dotted(("expect", 0, "http", "url")) == "expect[0].http.url"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=12))
 def test_mutated_definitions_load_or_say_what_is_wrong(seed: int, changes: int) -> None:
     dice = random.Random(seed)

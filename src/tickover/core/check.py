@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, Tag, ValidationError
+from pydantic import Tag, ValidationError
 
 from tickover.core.evidence import EvidenceClass
 from tickover.core.limits import Duration, Period
 from tickover.core.matcher import Fields, Matcher
 from tickover.core.shape import (
+    Between,
     ByShape,
     Flag,
     Form,
@@ -26,7 +27,6 @@ from tickover.core.shape import (
     Path,
     Strict,
     Text,
-    Whole,
 )
 from tickover.core.template import TemplateError, plain_word, render, url_base, url_part
 
@@ -96,7 +96,7 @@ class FileCheck(Gated):
     AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("equals", "sha256", "same_as")
 
     path: Path
-    min_bytes: Maybe[Annotated[Whole, Field(ge=0)]] = None
+    min_bytes: Maybe[Annotated[int, Between(0)]] = None
     equals: Maybe[str] = None
     sha256: Maybe[Annotated[str, Form(r"[0-9a-f]{64}", "a sha256 is 64 hexadecimal digits")]] = None
     same_as: Maybe[Path] = None
@@ -179,7 +179,7 @@ class ReceiptResponse(Strict):
 
 
 class AtLeast(Strict):
-    gte: Annotated[Whole, Field(ge=1)]
+    gte: Annotated[int, Between(1)]
 
 
 class ReceiptCheck(Check):
@@ -192,7 +192,7 @@ class ReceiptCheck(Check):
     request: Maybe[ReceiptRequest] = None
     response: Maybe[ReceiptResponse] = None
     count: Annotated[
-        Annotated[Annotated[Whole, Field(ge=0)], Tag("<number>")] | Annotated[AtLeast, Tag("<map>")], ByShape
+        Annotated[Annotated[int, Between(0)], Tag("<number>")] | Annotated[AtLeast, Tag("<map>")], ByShape
     ] = 1
 
 
@@ -222,7 +222,7 @@ class GitHubCheck(StateCheck):
     KIND: ClassVar[str] = "github"
 
     repo: Maybe[Line] = None
-    pull: Annotated[Annotated[Annotated[Whole, Field(ge=1)], Tag("<number>")] | Annotated[Line, Tag("<text>")], ByShape]
+    pull: Annotated[Annotated[Annotated[int, Between(1)], Tag("<number>")] | Annotated[Line, Tag("<text>")], ByShape]
     review_by: Maybe[Line] = None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tickover.core.shape import Maybe, Number, Strict, Whole
+from tickover.core.shape import Between, Maybe, Strict
 
 
 class Measure(int):
@@ -86,8 +86,8 @@ class _Positive:
 
 Period = Annotated[Duration, _Positive()]
 Amount = Annotated[Size, _Positive()]
-Count = Annotated[Whole, Field(ge=1, le=1_000_000_000_000)]
-Positive = Annotated[Number, Field(gt=0, le=1_000_000, json_schema_extra={"exclusiveMinimum": 0, "maximum": 1_000_000})]
+Count = Annotated[int, Between(1, 1_000_000_000_000)]
+Positive = Annotated[int | float, Between(0.01, 1_000_000, whole=False)]
 
 Retriable = Literal[
     "infrastructure", "model_overloaded", "lost", "clone_failed", "setup_failed", "timeout", "agent_failed"
@@ -99,7 +99,7 @@ class Limits(Strict):
     """What a run may take. A limit that is left out and has no default does not bind."""
 
     timeout: Period = Duration(3600)
-    concurrent: Annotated[Whole, Field(ge=1, le=1000)] = 1
+    concurrent: Annotated[int, Between(1, 1000)] = 1
     cost_usd: Maybe[Positive] = None
     tokens: Maybe[Count] = None
     runs_per_day: Maybe[Count] = None
@@ -107,7 +107,7 @@ class Limits(Strict):
     cost_usd_per_day: Maybe[Positive] = None
     memory: Amount = Size(2 << 30)
     cpus: Positive = 2
-    pids: Annotated[Whole, Field(ge=1, le=1_000_000)] = 512
+    pids: Annotated[int, Between(1, 1_000_000)] = 512
     disk: Amount = Size(5 << 30)
     output: Amount = Size(64 << 20)
 
@@ -115,7 +115,7 @@ class Limits(Strict):
 class Retry(Strict):
     """How often a run is tried, how long to wait before the next attempt, and for which causes."""
 
-    attempts: Annotated[Whole, Field(ge=1, le=100)] = 1
+    attempts: Annotated[int, Between(1, 100)] = 1
     backoff: Duration = Duration(30)
     when: tuple[Retriable, ...] = ("infrastructure", "model_overloaded")
 

@@ -43,6 +43,8 @@ class Clause:
 
 def shown(value: Any) -> str:
     """Show a value in one line, cut at 80 characters."""
+    if isinstance(value, str):
+        value = value[:100]
     text = str(value) if value is MISSING else json.dumps(value, ensure_ascii=True, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

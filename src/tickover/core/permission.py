@@ -8,9 +8,9 @@ from pydantic import ConfigDict, Field
 
 from tickover.core.check import Target
 from tickover.core.matcher import Fields
-from tickover.core.shape import Flag, Glob, Item, Maybe, Name, OneKind, Scalar, Text, Whole
+from tickover.core.shape import Between, Flag, Glob, Item, Maybe, Name, OneKind, Scalar, Text
 
-Most = Annotated[Whole, Field(ge=1)]
+Most = Annotated[int, Between(1)]
 
 
 class Permission(Item):

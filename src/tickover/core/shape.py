@@ -16,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -119,12 +118,14 @@ class OneKind:
             text = f"an entry is a map with exactly one key, its kind, not {len(value)}"
             raise PydanticCustomError("one_kind", "{text}", {"text": text})
         [(kind, item)] = handler(value).items()
+        NAME.check(kind)
         if not isinstance(item, Item):
             raise TypeError(f"{item!r} is no Item")
         return item.named(kind)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "minProperties": 1, "maxProperties": 1}
+        one = {"minProperties": 1, "maxProperties": 1, "propertyNames": {"pattern": NAME.schema}}
+        return {**handler(schema), **one}
 
 
 def _as_map(item: Item) -> dict[str, Any]:
@@ -165,7 +166,11 @@ class Form:
         return core_schema.no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+        return {**handler(schema), "pattern": self.schema}
+
+    @property
+    def schema(self) -> str:
+        return f"^(?:{self.pattern})$"
 
     def check(self, value: T) -> T:
         if not re.fullmatch(self.pattern, str(value)):
@@ -185,8 +190,34 @@ def by_shape(value: Any) -> str:
 ByShape = Discriminator(by_shape)
 
 
-def _whole(value: Any) -> Any:
-    return int(value) if type(value) is float and value.is_integer() else value
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A number within bounds: never text, never true. 3.0 is whole."""
+
+    least: float | None = None
+    most: float | None = None
+    whole: bool = True
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        bounds = {"minimum": self.least, "maximum": self.most}
+        given = {word: bound for word, bound in bounds.items() if bound is not None}
+        return {"type": "integer" if self.whole else "number", **given}
+
+    def check(self, value: Any) -> int | float:
+        if self.whole and type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int and (self.whole or type(value) is not float):
+            text = "a whole number belongs here" if self.whole else "a number belongs here"
+            raise PydanticCustomError("type", "{text}", {"text": text})
+        number: int | float = value
+        if self.least is not None and number < self.least:
+            raise PydanticCustomError("bound", "{text}", {"text": f"at least {self.least}"})
+        if self.most is not None and number > self.most:
+            raise PydanticCustomError("bound", "{text}", {"text": f"at most {self.most}"})
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +240,15 @@ class _Plain:
         return value
 
 
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+Whole = Annotated[int, Between()]
 Flag = Annotated[bool, Field(strict=True)]
-Number = Annotated[int | float, _Plain((int, float), "a number belongs here", ("number",))]
 Scalar = Annotated[
     str | int | float | bool,
     _Plain((str, int, float, bool), "text, a number, true or false belongs here", ("string", "number", "boolean")),
 ]
 
-Name = Annotated[str, Form(r"[a-z0-9-]{1,64}", "a name is 1 to 64 of a-z, 0-9 and -")]
+NAME = Form(r"[a-z0-9-]{1,64}", "a name is 1 to 64 of a-z, 0-9 and -")
+Name = Annotated[str, NAME]
 VariableName = Annotated[str, Form(r"[A-Za-z_][A-Za-z0-9_]{0,127}", "a variable's name is letters, digits and _")]
 Line = Annotated[str, Form(r"[^\r\n]*", "one line only")]
 Text = Annotated[str, Form(r"[^\0]*\S[^\0]*", "there is no text in it")]

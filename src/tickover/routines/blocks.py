@@ -84,7 +84,7 @@ def parse_steps(markdown: str, *, file: str = "ROUTINE.md", first_line: int = 1)
 
 def _fences(markdown: str, first_line: int) -> Iterator[_Fence]:
     title = ""
-    tokens: list[Token] = _MARKDOWN.parse(markdown)
+    tokens: list[Token] = _MARKDOWN.parse(f"{markdown}\n")
     for before, token in zip([None, *tokens], tokens, strict=False):
         if before is not None and before.type == "heading_open":
             title = " ".join(token.content.split())

@@ -34,7 +34,7 @@ def _schema(model: type[BaseModel], title: str) -> Schema:
 
 
 def _tidy(node: Any) -> Any:
-    """Put references for placeholders, and drop pydantic's made-up titles and defaults of null."""
+    """Put references for placeholders, refuse keys of another form, drop made-up titles and defaults of null."""
     if isinstance(node, list):
         return [_tidy(each) for each in node]
     if not isinstance(node, dict):
@@ -42,6 +42,10 @@ def _tidy(node: Any) -> Any:
     if PLACEHOLDER in node:
         rest = {key: _tidy(value) for key, value in node.items() if key not in {PLACEHOLDER, "title"}}
         return {"$ref": f"#/$defs/{node[PLACEHOLDER]}", **rest}
+    if isinstance(patterns := node.get("patternProperties"), dict):
+        [(pattern, value)] = patterns.items()
+        rest = {key: each for key, each in node.items() if key != "patternProperties"}
+        return _tidy({**rest, "propertyNames": {"pattern": pattern}, "additionalProperties": value})
     return {
         key: _tidy(value)
         for key, value in node.items()

@@ -67,9 +67,10 @@ class FolderTree:
             return None
         except (OSError, ValueError) as error:
             raise self._unreadable(path, error) from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            return None
         with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
             content = file.read(MAX_FILE + 1)
         if len(content) > MAX_FILE:
             raise TreeError("tree.size", f"larger than {MAX_FILE >> 20} MiB", where=Where(full))

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tickover.core.built import NOT_BUILT, Verb, not_yet
+from tickover.core.definition import Routine
+
+
+def asks(verb: Verb, **keys: Any) -> list[str]:
+    routine = Routine.model_validate({"name": "r", "agent": "steps", **keys})
+    return [error.where.key or "" for error in not_yet(routine, verb) if error.where]
+
+
+REPO = {"a": {"url": "https://x.test/a"}}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"agent": "command", "argv": ["x"]},
+        {"inputs": {"a": {"type": "string"}}, "skill": "s", "state": True, "artifacts": ["*"], "only_if": {"run": "x"}},
+        {"repositories": {"a": {"url": "https://x.test/a", "ref": "main", "trusted_ref": "main"}}},
+        {"environment": {"base": "host", "setup": {"run": "x"}, "network": "none", "env": {"A": "b"}}},
+        {"environment": {"network": []}},
+        {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
+        {"retry": {"attempts": 3}, "isolation": "sandbox", "task": "Carry out the routine.", "watch": {"init": "30s"}},
+        {"expect": [{"file": {"path": "a"}}, {"command": {"run": "x"}}, {"output": {"schema": "a"}}]},
+        {"expect": [{"http": {"url": "https://a.test", "within": "1m"}}], "repositories": REPO},
+        {"noop": [{"git": {"repo": "a", "ref": "m"}}], "repositories": REPO},
+        {"on": [{"api": {}}], "notify": [{"on": ["failed"], "to": "x"}], "overlap": "queue", "require_eval": True},
+    ],
+)
+def test_what_run_can_do(keys: dict[str, Any]) -> None:
+    assert asks("run", **keys) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [
+        ({"agent": "codex"}, "agent"),
+        ({"agent": "steps@1"}, "agent"),
+        ({"model": "m"}, "model"),
+        ({"task": "Other."}, "task"),
+        ({"isolation": "microvm"}, "isolation"),
+        ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
+        ({"repositories": {"a": {"url": "https://x.test/a", "credential": "c"}}}, "repositories.a.credential"),
+        ({"environment": {"base": "debian:12"}}, "environment.base"),
+        ({"environment": {"network": ["packages"]}}, "environment.network"),
+        ({"environment": {"network": "observe"}}, "environment.network"),
+        ({"environment": {"credentials": ["c"]}}, "environment.credentials"),
+        ({"connectors": {"s": {}}}, "connectors"),
+        ({"may": [{"request": {"to": "POST https://a.test/"}}]}, "may"),
+        ({"watch": {"init": "1s"}}, "watch"),
+        ({"expect": [{"receipt": {"to": "POST https://a.test/"}}]}, "expect[0].receipt"),
+        ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
+        ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
+        ({"limits": {"cost_usd": 1}}, "limits.cost_usd"),
+        ({"limits": {"tokens": 1}}, "limits.tokens"),
+        ({"limits": {"runs_per_day": 1}}, "limits.runs_per_day"),
+    ],
+)
+def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
+    assert asks("run", **keys) == [place]
+
+
+@pytest.mark.parametrize(
+    ("keys", "place"),
+    [
+        ({"on": [{"api": {}}]}, "on"),
+        ({"overlap": "queue"}, "overlap"),
+        ({"priority": 1}, "priority"),
+        ({"limits": {"concurrent": 2}}, "limits.concurrent"),
+        ({"require_eval": True}, "require_eval"),
+    ],
+)
+def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
+    assert asks("run", **keys) == []
+    assert asks("push", **keys) == asks("up", **keys) == [place]
+
+
+def test_only_up_notifies() -> None:
+    keys = {"notify": [{"on": ["failed"], "to": "x"}]}
+    assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], ["notify"])
+
+
+def test_the_error_names_the_key() -> None:
+    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "codex"}), "run")
+    assert (error.code, error.exit_code) == ("not_yet: agent", 2)
+
+
+def test_a_key_stands_once_in_the_table() -> None:
+    keys = [need.key for need in NOT_BUILT]
+    assert len(keys) == len(set(keys))
