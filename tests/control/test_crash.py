@@ -87,15 +87,26 @@ async def settle(home: Path) -> None:
                 assert row.recovered == 1
 
 
-def test_killed_after_every_append(tmp_path: Path, folder: Path) -> None:
+def kill_after(tmp_path: Path, folder: Path, step: int) -> None:
     home = tmp_path / "home"
     last = asyncio.run(run_once(home, folder))
     assert last > 20
-    for die_at in range(1, last + 1):
+    for die_at in range(1, last + 1, step):
         child = start(home, folder, die_at)
         assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     asyncio.run(settle(home))
     assert left_on_host(home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_after_every_append(tmp_path: Path, folder: Path) -> None:
+    kill_after(tmp_path, folder, 1)
+
+
+@pytest.mark.timeout(300)
+def test_killed_after_some_appends(tmp_path: Path, folder: Path) -> None:
+    kill_after(tmp_path, folder, 7)
 
 
 def test_a_sandbox_does_not_outlive_its_run(tmp_path: Path, folder: Path) -> None:
