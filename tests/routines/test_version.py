@@ -60,7 +60,8 @@ def test_the_same_files_give_the_same_version_wherever_they_are(tmp_path: Path) 
     folder: Tree = FolderTree(str(tmp_path))
     assert version(checks=checks_of(folder)) == version()
     (tmp_path / "checks" / "a.py").chmod(0o755)
-    assert version(checks=checks_of(folder)) != version()
+    executable = MemoryTree({"a.py": b"a", "b.py": b"b"}, modes={"a.py": 0o100755})
+    assert version(checks=checks_of(folder)) == version(checks=executable) != version()
 
 
 def test_canonical_json_is_one() -> None:

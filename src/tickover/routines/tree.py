@@ -20,16 +20,17 @@ class TreeError(UsageError):
 
 
 class MemoryTree:
-    """Files given as a mapping of path to bytes, all of them plain."""
+    """Files given as a mapping of path to bytes, plain where `modes` does not say otherwise."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> None:
         self._files = dict(files)
+        self._modes = dict(modes or {})
 
     def read(self, path: str) -> bytes | None:
         return self._files.get(path)
 
     def list(self, prefix: str = "") -> Sequence[TreeFile]:
-        return [TreeFile(path, _PLAIN) for path in sorted(self._files) if _under(path, prefix)]
+        return [TreeFile(path, self._modes.get(path, _PLAIN)) for path in sorted(self._files) if _under(path, prefix)]
 
 
 class SubTree:
