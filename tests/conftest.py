@@ -1,0 +1,9 @@
+"""What all tests share: a place for hypothesis to keep its examples that is ours, whoever owns the checkout."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault(
+    "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / f"tickover-hypothesis-{os.getuid()}")
+)
