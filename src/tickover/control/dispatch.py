@@ -13,7 +13,7 @@ from tickover.core.built import not_yet
 from tickover.core.definition import Input, Routine
 from tickover.core.errors import DefinitionErrors, UsageError
 from tickover.core.event import RunCreated, Scalar, payload
-from tickover.routines.loader import Loaded
+from tickover.routines.loader import OWN, Loaded
 from tickover.store.base import OUTSIDE, Store
 
 _TRUE = {"true": True, "false": False}
@@ -80,6 +80,12 @@ def _with_repositories(routine: Routine, urls: Mapping[str, str]) -> Routine:
         name: repository.model_copy(update={"url": _address(urls[name])}) if name in urls else repository
         for name, repository in routine.repositories.items()
     }
+    if any(repository.url == OWN for repository in changed.values()):
+        raise UsageError(
+            "repository.not_git",
+            "`url: .` is the git repository that contains the routine, and this folder is in none",
+            hint="clone it with git, or say which repository: --repo NAME=PATH-or-URL",
+        )
     return routine.model_copy(update={"repositories": changed})
 
 

@@ -18,7 +18,6 @@ from tickover.control.dispatch import Accepted
 from tickover.control.house import House
 from tickover.control.record import Recorder
 from tickover.core.definition import Routine
-from tickover.core.errors import UsageError
 from tickover.core.event import LayerReady, VersionResolved
 from tickover.core.status import Phase
 from tickover.routines.skill import IN_REPOSITORY, find_skill
@@ -125,25 +124,11 @@ async def _commits(house: House, accepted: Accepted) -> tuple[dict[str, Commit],
     subject: dict[str, Commit] = {}
     trusted: dict[str, Commit] = {}
     for name, repository in accepted.routine.repositories.items():
-        url = repository_url(repository.url, accepted.request.folder)
         # The trusted commit first, and both of one moment: what judges is never younger than what is judged.
-        trusted[name], subject[name] = await house.mirrors.resolve_all(url, [repository.trusted_ref, repository.ref])
+        trusted[name], subject[name] = await house.mirrors.resolve_all(
+            repository.url, [repository.trusted_ref, repository.ref]
+        )
     return subject, trusted
-
-
-def repository_url(url: str, folder: str) -> str:
-    """Return the url, `.` being the git repository that contains the routine's folder."""
-    if url != ".":
-        return url
-    start = Path(folder).absolute()
-    for parent in (start, *start.parents):
-        if (parent / ".git").exists():
-            return parent.as_uri().replace("file://", "file://", 1)
-    raise UsageError(
-        "repository.not_git",
-        f"`url: .` is the git repository that contains the routine, and {start} is in none",
-        hint="clone it with git, or name a repository with --repo NAME=PATH-or-URL",
-    )
 
 
 async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:

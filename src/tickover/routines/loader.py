@@ -74,11 +74,11 @@ def load(
     if raw is None:
         raise NotFoundError("definition.not_found", "there is no such file", where=Where(file))
     loaded = parse_routine(raw, file=file, environments=environments, tree=tree)
-    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded), *_own(loaded, origin)]
+    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded)]
     if found:
         raise DefinitionErrors(found)
     repositories = {
-        key: each if each.url != OWN else each.model_copy(update={"url": origin})
+        key: each if each.url != OWN else each.model_copy(update={"url": origin or OWN})
         for key, each in loaded.routine.repositories.items()
     }
     return replace(loaded, routine=loaded.routine.model_copy(update={"repositories": repositories}))
@@ -236,15 +236,6 @@ def _named(loaded: Loaded, name: str | None) -> list[TickoverError]:
         return []
     text = f"`{loaded.routine.name}` is not the folder's name, `{name}`"
     return [UsageError("definition.name", text, where=loaded.where(("name",)))]
-
-
-def _own(loaded: Loaded, origin: str | None) -> list[TickoverError]:
-    text = "`.` is the repository that the routine is in, and it is in none"
-    return [
-        UsageError("definition.no_repository", text, where=loaded.where(("repositories", name, "url")))
-        for name, repository in loaded.routine.repositories.items()
-        if repository.url == OWN and origin is None
-    ]
 
 
 def _files(loaded: Loaded) -> list[TickoverError]:
