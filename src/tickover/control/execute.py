@@ -111,8 +111,8 @@ class Attempt:
                 if (cause := refusal(error, self.phase)) is not None:
                     await self.record.add(RunRefused(cause=cause))
                     return None
-                ended = ended_by(error)
-                return await self._ended_early(ended.execution, ended.cause(self.phase))
+                failed = ended_by(error)
+                return await self._ended_early(failed.execution, failed.cause(self.phase))
             return await self._work_and_judge(prepared, teardown)
 
     # -- before the agent ------------------------------------------------------------------------------------------

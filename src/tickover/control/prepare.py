@@ -23,13 +23,11 @@ from tickover.core.status import Phase
 from tickover.routines.skill import IN_REPOSITORY, find_skill
 from tickover.routines.skill import Skill as Found
 from tickover.routines.steps import steps_of
-from tickover.routines.tree import MemoryTree
 from tickover.routines.version import checks_of, resolve_version
 from tickover.sandbox.base import BackendReport, Bind, ResourceLimits, SandboxRefused
 from tickover.workspace.base import Commit, TrustedFile, Workspace
 from tickover.workspace.checkout import Checkouts, mirror_target
 from tickover.workspace.folders import Folders
-from tickover.workspace.inside.globs import Globs
 from tickover.workspace.layer import Layers, Setup, declared_files
 from tickover.workspace.state import unpack
 from tickover.workspace.tree import Tree
@@ -53,11 +51,10 @@ class Resolved:
     version: str
     report: BackendReport
 
-    async def trusted_files(self, globs: Sequence[str]) -> list[TrustedFile]:
+    async def trusted_files(self, globs: Sequence[str]) -> Sequence[TrustedFile]:
         """Return the files of the one repository's trusted commit that `globs` name."""
         [tree] = self.trees.values()
-        wanted = Globs(globs)
-        return [file for file in await tree.files("") if wanted.match(file.path)]
+        return await tree.matching(globs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +132,8 @@ async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:
     name = accepted.routine.skill
     if name is None:
         return None
-    repositories = []
-    for repo, tree in trees.items():
-        files: dict[str, bytes] = {}
-        for place in IN_REPOSITORY:
-            files |= {file.path: file.data for file in await tree.files(place.format(name=name))}
-        repositories.append((repo, MemoryTree(files)))
+    places = [place.format(name=name) for place in IN_REPOSITORY]
+    repositories = [(repo, await tree.load(*places)) for repo, tree in trees.items()]
     return find_skill(name, accepted.loaded.tree, repositories)
 
 
@@ -184,14 +177,14 @@ async def _layer(
     )
 
     async def known() -> list[str]:
-        return [entry.path for tree in resolved.trees.values() for entry in await tree.list("")]
+        return [entry.path for tree in resolved.trees.values() for entry in await tree.entries()]
 
     layers = Layers(house.data, house.backend, folders)
     timeout = float(routine.limits.timeout)
-    held, result = await layers.get(setup, limits=machine_limits(routine), timeout=timeout, known_paths=known)
+    held, result = await layers.get(setup, limits=machine_limits(routine), timeout_s=timeout, known_paths=known)
     teardown.callback(held.close)
     log = await asyncio.to_thread(house.blobs.put, result.output)
     await record.add(
-        LayerReady(key=result.key, built=result.built, duration_s=result.duration_s, bytes=result.bytes, log_blob=log)
+        LayerReady(key=result.key, built=result.built, duration_s=result.duration_s, bytes=result.size, log_blob=log)
     )
     return result.path
