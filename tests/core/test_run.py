@@ -146,6 +146,32 @@ def test_every_known_fact_has_a_place_in_the_table() -> None:
     assert {name.partition(":")[0] for name in named} == set(FACT_TYPES)
 
 
+ANYWHERE = "cancel_requested run_recovered finding phase_started:cleanup phase_finished"
+BEFORE = "version_resolved sandbox_started layer_ready baseline_checked"
+AGENT = (
+    "agent_output agent_step agent_text agent_tool_call agent_tool_result agent_usage agent_finished"
+    " report_claimed artifact_stored artifact_refused phase_started:artifacts"
+)
+AFTER = (
+    "sandbox_started check_evaluated verdict_reached report_claimed artifact_stored artifact_refused"
+    " state_committed state_discarded phase_started:verify phase_started:artifacts phase_started:state"
+)
+PHASES = " ".join(f"phase_started:{phase}" for phase in Phase if phase is not Phase.VERIFY)
+ONLY: dict[Execution, str] = {
+    Execution.QUEUED: f"{ANYWHERE} version_resolved",
+    Execution.PREPARING: f"{ANYWHERE} {BEFORE} {PHASES}",
+    Execution.RUNNING: f"{ANYWHERE} {AGENT} phase_started:agent",
+    Execution.VERIFYING: f"{ANYWHERE} {AGENT} {AFTER}",
+    **dict.fromkeys(ENDED, f"{ANYWHERE} {AFTER} run_finished"),
+    **dict.fromkeys(NEVER_RAN, f"{ANYWHERE} verdict_reached run_finished"),
+}
+
+
+@pytest.mark.parametrize("state", Execution)
+def test_a_state_takes_these_notes_and_no_others(state: Execution) -> None:
+    assert NOTES[state] == set(ONLY[state].split())
+
+
 def test_a_note_never_contradicts_a_move() -> None:
     for move in TRANSITIONS:
         if move.source is not None:
@@ -406,6 +432,18 @@ def test_a_retry_takes_back_the_outcome_and_a_new_attempt_starts_clean() -> None
     assert row.attempts[0].execution is LOST
     assert row.agent_started
     assert not row.attempts[1].agent_started
+
+
+def test_an_end_while_a_retry_waits_leaves_the_earlier_attempt_as_it_was() -> None:
+    row = folded(*RETRIED, ended(CANCELLED, CauseCode.CANCELLED))
+    assert (row.execution, row.cause) == (CANCELLED, Cause(Phase.AGENT, CauseCode.CANCELLED))
+    assert row.attempts == folded(*RETRIED).attempts
+
+
+def test_a_refusal_while_a_retry_waits_leaves_the_earlier_attempt_as_it_was() -> None:
+    row = folded(*RETRIED, facts.RunRefused(cause=Cause(None, CauseCode.CAP)))
+    assert row.execution is Execution.REFUSED
+    assert row.attempts == folded(*RETRIED).attempts
 
 
 def test_the_baseline_is_the_run_s_first() -> None:
