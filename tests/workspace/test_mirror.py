@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,9 @@ async def test_a_wrong_name_gets_the_near_ones(mirrors: Mirrors, source: Any) ->
     assert "release-2026" in error.hint
 
 
-@pytest.mark.parametrize("ref", ["--upload-pack=x", "-x", "a b", "main~1", "a..b", "@{0}", ":/x", "", "@", "a.lock", "x\n"])
+@pytest.mark.parametrize(
+    "ref", ["--upload-pack=x", "-x", "a b", "main~1", "a..b", "@{0}", ":/x", "", "@", "a.lock", "x\n"]
+)
 async def test_what_is_no_ref_is_refused_before_git_sees_it(mirrors: Mirrors, source: Any, ref: str) -> None:
     assert (await refused(mirrors, str(source.path), ref)).code == "repository.bad_ref"
     assert not mirrors.path(str(source.path)).exists()
@@ -362,10 +365,10 @@ async def test_the_other_end_runs_as_the_owner_even_of_one_part(
 
 
 @as_root
-async def test_an_ordinary_user_takes_a_repository_of_root(source: Any) -> None:
+def test_an_ordinary_user_takes_a_repository_of_root(source: Any) -> None:
     """The recipe of safe.directory in a file: git drops every other way of saying it on the way to upload-pack."""
     open_up(source.path)
-    scratch = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    scratch = Path(tempfile.mkdtemp())
     try:
         os.chown(scratch, STRANGER, STRANGER)
         mirrors = Mirrors(scratch, environ={})

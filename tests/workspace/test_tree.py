@@ -41,7 +41,7 @@ async def test_files_links_and_submodules_are_told_apart(mirrors: Mirrors, sourc
 
 async def test_a_path_is_taken_as_it_is(mirrors: Mirrors, source: Any) -> None:
     odd = {"a*b": "star", ":(top)x": "magic", "new\nline": "line", "-x": "dash", "sp ace\t": "tab"}
-    source.commit({name: text for name, text in odd.items()})
+    source.commit(dict(odd))
     tree = await tree_of(mirrors, source)
     for name, text in odd.items():
         assert await tree.read(name) == text.encode()

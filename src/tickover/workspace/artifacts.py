@@ -195,7 +195,8 @@ class _Reader(Receiver):
     async def take(self, frame: Begin | Content | Refusal) -> None:
         if isinstance(frame, Refusal):
             for path in self._paths:  # a link on the way refuses everything below it
-                if path == frame.path or path.startswith(f"{frame.path}/"):
+                on_the_way = path.startswith(f"{frame.path}/") and frame.reason != "folder"
+                if path == frame.path or on_the_way:
                     too_large = frame.size > self._paths[path]
                     status: Literal["too_large", "refused"] = "too_large" if too_large else "refused"
                     self.found[path] = SubjectFile(path, status, frame.reason, frame.size)

@@ -37,17 +37,14 @@ class Folders:
         """Return an empty folder, to stand at the bottom of a workspace without repositories."""
         return await self._shaped({"what": "ground"}, ())
 
-    async def holding(self, files: Iterable[TrustedFile], prefix: str = "") -> Held:
-        """Return a folder with these files below `prefix`, owned by the agent, folders as needed."""
+    async def holding(self, files: Iterable[TrustedFile], into: str = "") -> Held:
+        """Return a folder with these files below the path `into`, owned by the agent, folders as needed."""
         known = sorted(files, key=lambda file: file.path)
         content = [(file.path, file.executable, hashlib.sha256(file.data).hexdigest()) for file in known]
-        folders = [prefix] if prefix else []
         with self._staged() as (path, stream):
-            write_frames(
-                stream, (TrustedFile(f"{prefix}/{f.path}" if prefix else f.path, f.data, f.executable) for f in known)
-            )
+            write_frames(stream, known)
             stream.close()
-            return await self._shaped({"files": content, "prefix": prefix}, (), frames=path, folders=folders)
+            return await self._shaped({"files": content, "into": into}, (), frames=path, into=into)
 
     async def unpacked(self, frames: BinaryIO, digest: str, folder: str) -> Held:
         """Return a folder with `folder` in it, filled from a stream of frames whose sha256 is `digest`.
@@ -62,7 +59,7 @@ class Folders:
             while piece := frames.read(1 << 20):
                 stream.write(piece)
             stream.close()
-            return await self._shaped(key, (), frames=path, folders=[folder])
+            return await self._shaped(key, (), frames=path, into=folder)
 
     async def emptied(self, lowers: Sequence[Path], globs: Sequence[str]) -> Held | None:
         """Return a folder that hides what `globs` name in `lowers` (bottom first), or None if there is nothing.
@@ -98,10 +95,10 @@ class Folders:
         *,
         remove: Sequence[str] = (),
         frames: Path | None = None,
-        folders: Sequence[str] = (),
+        into: str = "",
     ) -> Held:
         async def build(destination: Path) -> dict[str, Any]:
-            request: dict[str, Any] = {"root": _TREE, "remove": list(remove), "folders": list(folders)}
+            request: dict[str, Any] = {"root": _TREE, "remove": list(remove), "into": into}
             request["frames"] = _FRAMES if frames is not None else None
             binds = (Bind(frames, _FRAMES),) if frames is not None else ()
             overlay = Overlay(_TREE, lowers or (self._nothing(),), "shaped")

@@ -10,6 +10,7 @@ ROOT/KEY-TOKEN.log  if the builder wrote one
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -116,12 +117,12 @@ class Shelf:
         Folders in use stay. Return the bytes freed, as the notes tell them. Also removes what killed builders left.
         """
         now = self._clock()
-        freed = kept = 0
-        folders = sorted(self._folders(), key=lambda item: item[1], reverse=True)  # the latest used first
+        folders = sorted(self._folders(), key=lambda item: item[1])
+        left = sum(size for _, _, size in folders)
+        freed = 0
         for name, used, size in folders:
-            kept += size
-            if (now - used > idle_s or (max_bytes is not None and kept > max_bytes)) and self._remove(name):
-                kept -= size
+            if (now - used > idle_s or (max_bytes is not None and left > max_bytes)) and self._remove(name):
+                left -= size
                 freed += size
         return freed
 
@@ -156,6 +157,10 @@ class Shelf:
             remove_tree(self.root / name)
             (self.root / f"{name}.log").unlink(missing_ok=True)
             use.remove()
+        if (lock := FileLock.try_take(self.root / f"{key}.lock")) is not None:
+            with lock:
+                if self._note(key) is None:
+                    lock.remove()
         return True
 
 
@@ -197,7 +202,7 @@ def _empty(folder: int, top: int, serial: int) -> int:
             try:
                 os.rename(name, f".tickover-removing-{serial}", src_dir_fd=folder, dst_dir_fd=top)
             except OSError as error:
-                if error.errno not in {17, 39}:  # EEXIST, ENOTEMPTY: a name that somebody planted
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:  # somebody planted it
                     raise
             else:
                 break

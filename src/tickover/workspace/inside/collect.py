@@ -104,13 +104,13 @@ class Collector:
                 self.refuse((*parts, name), f"cannot be looked at: {error.strerror}")
                 continue
             if stat.S_ISDIR(status.st_mode):
+                if self.request["exact"] and self.globs.matches(below):
+                    self.refuse((*parts, name), "folder")
                 if self.globs.leads_on(below):
                     inner.append(name)
-                elif self.globs.matches(below) and self.request["exact"]:
-                    self.refuse((*parts, name), "folder")
             elif self.globs.matches(below):
                 self.take(folder, (*parts, name), status)
-            elif self.globs.named(below):
+            elif self.globs.named(below, len(parts) + 1):
                 self.refuse((*parts, name), self.kind(status) + ", not a folder")
         inner.reverse()
         return inner

@@ -69,11 +69,12 @@ class Globs:
         """Whether something below may be meant."""
         return any(place < len(self._patterns[number]) for number, place in state)
 
-    def named(self, state: Any) -> bool:
-        """Whether the path stands, word for word, at the beginning of a pattern that goes on below it."""
+    def named(self, state: Any, depth: int) -> bool:
+        """Whether a path of `depth` parts stands, word for word, at the beginning of a pattern that goes on below."""
         for number, place in state:
             words = self._patterns[number][:place]
-            if place < len(self._patterns[number]) and (self._exact or not any(set(w) & set("*?[") for w in words)):
+            plain = self._exact or not any(set(word) & set("*?[") for word in words)
+            if place == depth < len(self._patterns[number]) and plain:
                 return True
         return False
 

@@ -33,7 +33,7 @@ def empty(root: int, globs: Globs) -> int:
                 below = globs.step(state, name)
                 if not below:
                     continue
-                if not is_folder and (globs.matches(below) or globs.named(below)):
+                if not is_folder and (globs.matches(below) or globs.named(below, len(parts) + 1)):
                     os.unlink(name, dir_fd=folder)
                     removed += 1
                 elif is_folder and globs.leads_on(below):
@@ -107,7 +107,6 @@ def main() -> None:
         request = json.load(file)
     root = os.open(request["root"], _FOLDER)
     removed = empty(root, Globs(request["remove"]))
-    for folder in request["folders"]:
-        os.close(_make_way(root, check_path(folder).split("/")))
-    written = put(root, request["frames"]) if request["frames"] else 0
+    into = _make_way(root, check_path(request["into"]).split("/")) if request["into"] else root
+    written = put(into, request["frames"]) if request["frames"] else 0
     json.dump({"removed": removed, "written": written}, sys.stdout)
