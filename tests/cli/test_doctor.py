@@ -37,6 +37,7 @@ def test_what_is_in_force_what_is_not_and_what_it_does_not_protect_against(cli: 
         "    !  a bug in the host's kernel\n"
         "  hint  a hint\n"
     ) in shown.stdout
+    assert "not run here\n  -  isolation: container, which" in shown.stdout
     assert "  ✔  git" in shown.stdout
     assert shown.stdout.endswith("\n✔ runs can be made here\n")
 

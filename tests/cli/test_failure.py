@@ -63,9 +63,16 @@ def test_an_interrupt_is_130_without_words(error: BaseException, capsys: pytest.
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("error", [RuntimeError("defect"), BrokenPipeError(errno.EPIPE, "pipe")])
-def test_a_defect_is_no_answer(error: BaseException) -> None:
-    assert told(error) is None
+def test_a_reader_that_went_away_is_click_s() -> None:
+    assert told(BrokenPipeError(errno.EPIPE, "pipe")) is None
+
+
+def test_a_defect_is_told_with_its_trace_and_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(RuntimeError(HOSTILE)) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("  │ RuntimeError: ")
+    assert "\nerror: an error of Tickover itself: RuntimeError: " in err
+    assert not [letter for letter in err if letter != "\n" and not letter.isprintable()]
 
 
 def test_hostile_text_in_an_error_stays_in_its_place() -> None:

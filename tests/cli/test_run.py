@@ -116,8 +116,8 @@ def test_a_path_is_an_address_a_url_stays(tmp_path: Path, monkeypatch: pytest.Mo
     assert address("/srv/x") == "file:///srv/x"
 
 
-def test_a_defect_is_not_swallowed(cli: Cli, home: Path, folder: Path) -> None:
+def test_an_error_of_the_run_is_told(cli: Cli, home: Path, folder: Path) -> None:
     broken = told(home, [AttemptStarted(attempt=1)])
     shown = cli("run", str(folder), obj=broken.opening)
     assert shown.exit_code == 1
-    assert shown.exception is not None
+    assert "code  journal.corrupt" in shown.stderr

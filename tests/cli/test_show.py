@@ -4,10 +4,11 @@ import io
 
 import pytest
 
-from tickover.cli.blocks import Block, Plain, Table, ink
-from tickover.cli.show import OUTCOMES, check_table, execution_line, headline, outcome_cell, run_page, run_table
+from tickover.cli.blocks import Block, Line, Plain, Table, ink
+from tickover.cli.show import OUTCOMES, check_table, headline, outcome_cell, process, run_page, run_table
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.evidence import CheckResult, EvidenceClass
-from tickover.core.status import Execution, Outcome
+from tickover.core.status import Execution, Outcome, Phase
 from tickover.testing.stories import (
     FAILED,
     HOSTILE,
@@ -117,7 +118,17 @@ def test_green_is_only_what_was_proved_and_execution_has_no_colour() -> None:
     good = {outcome for outcome, sign in OUTCOMES.items() if sign.look == "good"}
     assert good == {Outcome.VERIFIED, Outcome.NOOP}
     for execution in Execution:
-        assert {ink(cell).look for cell in execution_line(execution, None, 1).cells} == {"dim"}
+        [line] = process(execution, None, 1)
+        assert isinstance(line, Line)
+        assert {ink(cell).look for cell in line.cells} == {"dim"}
+
+
+def test_output_in_a_cause_is_quoted() -> None:
+    cause = Cause(Phase.LAYER, CauseCode.SETUP_FAILED, "line 3: `make`\n++ make\n✔ VERIFIED")
+    assert drawn(*process(Execution.FAILED, cause, 1)) == (
+        "execution failed after 1.0 s: the environment's setup script failed, so the agent was not started (in layer): "
+        "line 3: `make`\n  │ ++ make\n  │ ✔ VERIFIED\n"
+    )
 
 
 @pytest.mark.parametrize("outcome", Outcome)

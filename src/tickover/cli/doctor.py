@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 
@@ -21,11 +21,15 @@ from tickover.cli.blocks import Block, Ink, Line, Table
 from tickover.cli.failure import error_lines
 from tickover.cli.output import print_json, screen
 from tickover.cli.words import size
+from tickover.core.definition import Isolation
 from tickover.core.errors import TickoverError
 from tickover.sandbox.base import BackendReport
 
 ENOUGH: Final = 2 << 30
 """Bytes of free disk below which runs will soon fail."""
+
+
+TIERS: Final = get_args(Isolation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ def command(as_json: bool, home: Path | None, no_color: bool) -> None:
                 "version": __version__,
                 "machine": _machine(),
                 "usable": usable,
+                "not_run": list(_not_run(reports)),
                 "sandboxes": [asdict(report) for report in reports],
                 "error": None if broken is None else broken.as_dict(),
                 "parts": [asdict(part) for part in parts],
@@ -81,6 +86,9 @@ def _page(
     yield Line(Ink("tickover", "bold"), f" {__version__} on {_machine()}")
     for report in reports:
         yield from _sandbox(report)
+    yield Line("")
+    yield Line(Ink("not run here", "bold"))
+    yield Table(tuple((Ink("-", "dim"), each) for each in _not_run(reports)))
     if broken is not None:
         yield Line("")
         yield Line(Ink("sandbox", "bold"), ": none can be started")
@@ -111,6 +119,14 @@ def _sandbox(report: BackendReport) -> Iterator[Block]:
         yield Table(tuple((Ink("!", "warn"), each) for each in report.not_protected), indent=4)
     if report.hint:
         yield Line(Ink("hint  ", "dim"), report.hint, indent=2)
+
+
+def _not_run(reports: list[BackendReport]) -> Iterator[str]:
+    """Yield what this answer says nothing about."""
+    tiers = {report.tier for report in reports}
+    yield from (f"isolation: {tier}, which this build cannot start" for tier in TIERS if tier not in tiers)
+    other = "an ordinary user" if os.geteuid() == 0 else "root"
+    yield f"what {other} would get on this machine: ask again as {other}"
 
 
 def _sign(ok: bool) -> Ink:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from typing import Final
 
 import click
 
-from tickover.cli.blocks import Ink, Line
+from tickover.cli.blocks import Ink, Line, Quote
 from tickover.cli.output import json_text, screen
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 
@@ -16,16 +17,17 @@ INTERRUPTED: Final = 130
 
 
 def answer(error: BaseException, ctx: click.Context, *, as_json: bool) -> int | None:
-    """Print the error to stderr and return the exit code; None for what is no answer but a defect of ours."""
+    """Print the error to stderr and return the exit code; None: nobody reads any more, click ends quietly."""
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return INTERRUPTED
-    told = _told(error, ctx)
-    if told is None:
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return None
+    told, err = _told(error, ctx), screen(sys.stderr)
+    if told.code == "internal":
+        err.show(Quote("".join(traceback.format_exception(error)).rstrip()))
     if as_json:
         sys.stderr.write(json_text({"error": told.as_dict()}) + "\n")
     else:
-        err = screen(sys.stderr)
         for problem in told.problems if isinstance(told, DefinitionErrors) else [told]:
             err.show(*error_lines(problem))
     return told.exit_code
@@ -42,13 +44,13 @@ def error_lines(error: TickoverError) -> list[Line]:
     return lines
 
 
-def _told(error: BaseException, ctx: click.Context) -> TickoverError | None:
+def _told(error: BaseException, ctx: click.Context) -> TickoverError:
     if isinstance(error, TickoverError):
         return error
     if isinstance(error, click.ClickException):
         at = getattr(error, "ctx", None) or ctx
         return UsageError("cli.usage", error.format_message(), hint=f"`{at.command_path} --help`")
-    if isinstance(error, OSError) and error.errno != errno.EPIPE:
-        place = Where(file=str(error.filename)) if error.filename else None
-        return TickoverError("os.error", error.strerror or str(error), where=place)
-    return None
+    if isinstance(error, OSError) and error.strerror:
+        return TickoverError("os.error", error.strerror, where=Where(str(error.filename)) if error.filename else None)
+    what = f"an error of Tickover itself: {type(error).__name__}: {error}"
+    return TickoverError("internal", what, hint="please report it with the lines above")

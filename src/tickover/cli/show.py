@@ -54,20 +54,24 @@ def headline(outcome: Outcome, reason: str) -> list[Block]:
     return [Table(((Ink(f"{sign.shape} {outcome.upper()}", f"badge-{sign.look}"), Ink(why, "bold")),), indent=0)]
 
 
-def execution_line(execution: Execution, cause: Cause | None, seconds: float, *, attempts: int = 1) -> Line:
+def process(execution: Execution, cause: Cause | None, seconds: float, *, attempts: int = 1) -> list[Block]:
     """Return what happened to the process, small and without colour: it proves nothing."""
     words = f"execution {execution}"
     if execution in ENDED:
         words += f" after {span(seconds)}"
     if attempts > 1:
         words += f", {attempts} attempts"
-    return Line(Ink(words + (f": {cause_words(cause)}" if cause else ""), "dim"))
+    if cause is None:
+        return [Line(Ink(words, "dim"))]
+    first, *rest = cause_lines(cause)
+    return [Line(Ink(f"{words}: {first}", "dim")), *(Quote(line, "dim") for line in rest)]
 
 
-def cause_words(cause: Cause) -> str:
-    """Return a cause as a sentence: what, in which phase, what to do."""
+def cause_lines(cause: Cause) -> list[str]:
+    """Return a cause as a sentence: what, in which phase, what to do. Output of programs comes after it."""
     where = f" (in {cause.phase})" if cause.phase else ""
-    return f"{CAUSES[cause.cause]}{where}" + (f": {cause.hint}" if cause.hint else "")
+    first, *rest = cause.hint.rstrip().split("\n", 1)
+    return [f"{CAUSES[cause.cause]}{where}" + (f": {first}" if first else ""), *rest]
 
 
 def check_table(evidence: Iterable[CheckFact]) -> list[Block]:
@@ -146,7 +150,7 @@ def _facts(row: RunRow, now: float) -> Iterator[Block]:
     else:
         yield Line(Ink(row.execution.upper(), "badge-dim"), "  no verdict", Ink(f"  {row.reason}"))
     ended = row.finished if row.finished is not None else now
-    yield execution_line(row.execution, row.cause, ended - row.created, attempts=len(row.attempts))
+    yield from process(row.execution, row.cause, ended - row.created, attempts=len(row.attempts))
 
 
 def _section(title: str, blocks: Sequence[Block]) -> Iterator[Block]:
@@ -165,7 +169,7 @@ def _attempt(attempt: AttemptRow, of: int) -> Iterator[Block]:
         (phase.phase.value, Ink("not finished", "dim") if phase.duration_s is None else span(phase.duration_s))
         for phase in attempt.phases
     ]
-    why = [Line(cause_words(attempt.cause), indent=2)] if attempt.cause is not None and of > 1 else []
+    why = [Line(cause_lines(attempt.cause)[0], indent=2)] if attempt.cause is not None and of > 1 else []
     table = [Table(tuple(phases))] if phases else []
     yield from _section(f"attempt{number}: {how}{agent}{code}", [*table, *why] or [Line("no phase began", indent=2)])
 

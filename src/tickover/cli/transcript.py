@@ -9,7 +9,7 @@ from typing import Final
 
 from tickover.cli.blocks import Block, Cell, Ink, Line, Quote
 from tickover.cli.output import Screen, json_text
-from tickover.cli.show import cause_words, check_table, execution_line, finding_table, headline
+from tickover.cli.show import cause_lines, check_table, finding_table, headline, process
 from tickover.cli.words import size, span
 from tickover.core.cause import Cause
 from tickover.core.event import (
@@ -236,7 +236,7 @@ class Transcript:
         wait = max(0.0, fact.at - event.at)
         self._findings_shown()
         if self._cause is not None:
-            self._row(f"attempt {self._attempts} ended: {cause_words(self._cause)}")
+            self._row(f"attempt {self._attempts} ended: {cause_lines(self._cause)[0]}")
         self._row(f"attempt {fact.attempt} starts in {span(wait)}: {fact.why}")
         self._screen.busy(f"waiting for attempt {fact.attempt}, {_clock(fact.at)}")
 
@@ -267,7 +267,7 @@ class Transcript:
         self._show(
             Line(""),
             *headline(fact.outcome, self._reason),
-            execution_line(fact.execution, self._cause, took, attempts=self._attempts),
+            *process(fact.execution, self._cause, took, attempts=self._attempts),
         )
         self._screen.close()
 
