@@ -118,7 +118,7 @@ class Tickover:
 
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
-        accepted = accept(self.store, self.load(request.folder), request, random=secrets.token_hex)
+        accepted = accept(self.store, self.blobs, self.load(request.folder), request, random=secrets.token_hex)
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel

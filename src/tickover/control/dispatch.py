@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from typing import Any
 
 from tickover.core.built import not_yet
 from tickover.core.definition import Input, Routine
+from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import DefinitionErrors, UsageError
 from tickover.core.event import RunCreated, Scalar, payload
+from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
-from tickover.store.base import OUTSIDE, Store
+from tickover.store.base import OUTSIDE, Blobs, Store
 
 _TRUE = {"true": True, "false": False}
+_NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ class Accepted:
     def event(self) -> Any:
         """The event as JSON where it is JSON, else None."""
         try:
-            return json.loads(self.request.event or b"null")
-        except ValueError:
+            return read_json(self.request.event or b"null")
+        except DocumentError:
             return None
 
 
-def accept(store: Store, loaded: Loaded, request: RunRequest, *, random: Callable[[int], str]) -> Accepted:
+def accept(
+    store: Store, blobs: Blobs, loaded: Loaded, request: RunRequest, *, random: Callable[[int], str]
+) -> Accepted:
     """Judge a request and create its run. Raises UsageError for what no run can be made of."""
     routine = _with_repositories(loaded.routine, request.repositories)
     missing = not_yet(routine, "run")
@@ -64,6 +70,7 @@ def accept(store: Store, loaded: Loaded, request: RunRequest, *, random: Callabl
         title=routine.description,
         trigger=request.trigger,
         inputs=inputs,
+        event_digest=None if request.event is None else blobs.put(request.event),
         isolation=routine.isolation,
         folder=request.folder,
     )
@@ -111,11 +118,21 @@ def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str
 
 
 def _typed(name: str, kind: str, word: str) -> Scalar:
+    wrong = UsageError("input.type", f"the input `{name}` is no {kind}: {one_line(word)!r}")
+    if kind == "string":
+        if "\0" in word:
+            raise UsageError("input.nul", f"the input `{name}` holds a NUL character", hint="send it in the event")
+        return word
     try:
+        if kind == "boolean":
+            return _TRUE[word]
+        if not _NUMBER.fullmatch(word):
+            raise wrong
         if kind == "integer":
             return int(word)
-        if kind == "number":
-            return float(word)
-        return _TRUE[word] if kind == "boolean" else word
+        value = float(word)
     except (ValueError, KeyError):
-        raise UsageError("input.type", f"the input `{name}` is no {kind}: {word!r}") from None
+        raise wrong from None
+    if not math.isfinite(value):
+        raise wrong
+    return value

@@ -23,16 +23,16 @@ from tickover.control.house import House
 from tickover.control.keep import TTL, Kept, unless_gone
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
+from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
-from tickover.control.work import work
-from tickover.core.cause import Cause
+from tickover.control.work import Worked, work
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
 from tickover.core.event import (
     AttemptFinished,
     AttemptStarted,
     FindingReported,
     RetryScheduled,
-    RunFinished,
     RunRefused,
     RunSkipped,
     VerdictReached,
@@ -40,8 +40,9 @@ from tickover.core.event import (
 from tickover.core.finding import FindingCode, found
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
-from tickover.core.status import Execution, Outcome, Phase, exit_code
+from tickover.core.status import Execution, Outcome, Phase
 from tickover.core.verdict import decide
+from tickover.store.base import StoreError
 
 T = TypeVar("T")
 
@@ -59,19 +60,18 @@ async def execute(
         record = Recorder(house.store.journal, house.store.runs, lease, observe)
         record.tell()
         number = 1
-        while (again := await Attempt(house, accepted, record, kept, number).run()) is not None:
-            await _pause(again, kept)
-            number += 1
-        return await finish(record)
-
-
-async def finish(record: Recorder) -> RunRow:
-    """Close the run: what it is from now on is what its journal says."""
-    row = record.row()
-    outcome = row.outcome if row.agent_started and row.outcome is not None else Outcome.NONE
-    code = exit_code(row.execution, outcome)
-    await record.add(RunFinished(execution=row.execution, outcome=outcome, exit_code=code))
-    return record.row()
+        try:
+            while (again := await Attempt(house, accepted, record, kept, number).run()) is not None:
+                await _pause(again, kept)
+                number += 1
+            return await finish(record)
+        except StoreError:  # nothing can be written any more: somebody else has the run, or `recover` will
+            raise
+        except (TickoverError, OSError) as error:
+            return await settle(record, Execution.FAILED, CauseCode.INFRASTRUCTURE, str(error))
+        except Exception as error:
+            await settle(record, Execution.FAILED, CauseCode.INTERNAL, repr(error))
+            raise
 
 
 async def _pause(again: Retry, kept: Kept) -> None:
@@ -106,14 +106,17 @@ class Attempt:
                 await self.record.add(RunSkipped(reason=skipped.reason))
                 return None
             except Ended as ended:
-                return await self._ended_early(ended.execution, ended.cause(self.phase))
-            except TickoverError as error:
-                if (cause := refusal(error, self.phase)) is not None:
-                    await self.record.add(RunRefused(cause=cause))
-                    return None
-                failed = ended_by(error)
-                return await self._ended_early(failed.execution, failed.cause(self.phase))
-            return await self._work_and_judge(prepared, teardown)
+                return await self._ended_early(ended)
+            except (TickoverError, OSError) as error:
+                return await self._could_not_start(error)
+            try:
+                async with self.timed(Phase.AGENT):
+                    worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
+            except (TickoverError, OSError) as error:
+                if self.record.row().attempts[-1].agent_started:
+                    raise
+                return await self._could_not_start(error)
+            return await self._judge_and_keep(worked)
 
     # -- before the agent ------------------------------------------------------------------------------------------
 
@@ -136,17 +139,24 @@ class Attempt:
     async def unless_cancelled(self, what: Awaitable[T]) -> T:
         return await unless_gone(what, self.kept)
 
-    async def _ended_early(self, execution: Execution, cause: Cause) -> Retry | None:
+    async def _could_not_start(self, error: TickoverError | OSError) -> Retry | None:
+        if isinstance(error, StoreError):
+            raise error
+        if (cause := refusal(error, self.phase)) is not None:
+            await self.record.add(RunRefused(cause=cause))
+            return None
+        return await self._ended_early(ended_by(error))
+
+    async def _ended_early(self, ended: Ended) -> Retry | None:
         """End an attempt whose agent never started."""
-        await self.record.add(AttemptFinished(execution=execution, cause=cause))
+        cause = ended.cause(self.phase)
+        await self.record.add(AttemptFinished(execution=ended.execution, cause=cause))
         return await self._again(cause, Outcome.NONE)
 
     # -- the agent and what is true afterwards -----------------------------------------------------------------------
 
-    async def _work_and_judge(self, prepared: Prepared, teardown: AsyncExitStack) -> Retry | None:
+    async def _judge_and_keep(self, worked: Worked) -> Retry | None:
         assert self.judge is not None
-        async with self.timed(Phase.AGENT):
-            worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
         cause = worked.cause
         async with self.timed(Phase.VERIFY):
             await self.judge.look(worked.workspace, wait=self.accepted.request.wait and not self.kept.gone.is_set())

@@ -35,10 +35,13 @@ _BY_PREFIX: dict[str, CauseCode] = {
 }
 
 
-def ended_by(error: TickoverError) -> Ended:
+def ended_by(error: TickoverError | OSError) -> Ended:
     """Say how an attempt ends that met this error before its agent started."""
+    if isinstance(error, OSError):
+        return Ended(Execution.FAILED, CauseCode.INFRASTRUCTURE, str(error))
     code = _BY_PREFIX.get(error.code.partition(".")[0], CauseCode.INFRASTRUCTURE)
-    execution = Execution.TIMED_OUT if error.code.endswith(".timeout") else Execution.FAILED
+    timed_out = error.code.endswith((".timeout", ".timed_out"))
+    execution = Execution.TIMED_OUT if timed_out else Execution.FAILED
     return Ended(execution, code, str(error))
 
 
@@ -50,7 +53,7 @@ class Skipped(Exception):  # noqa: N818 - a decision, not an error
         self.reason = reason
 
 
-def refusal(error: TickoverError, phase: Phase | None) -> Cause | None:
+def refusal(error: TickoverError | OSError, phase: Phase | None) -> Cause | None:
     """Return the cause where the error means that the run must not start at all; None where it is a failure."""
     if isinstance(error, SandboxRefused):
         return Cause(phase, CauseCode.ISOLATION, str(error))
