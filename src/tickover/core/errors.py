@@ -41,7 +41,7 @@ class TickoverError(Exception):
         return f"{place}{self.message} [{self.code}]{hint}"
 
     def as_dict(self) -> dict[str, object]:
-        """The form `--json` and the API answer with."""
+        """Return the form that `--json` and the API answer with."""
         where = {k: v for k, v in asdict(self.where).items() if v is not None} if self.where else None
         return {"code": self.code, "message": self.message, "hint": self.hint, "where": where}
 
@@ -58,7 +58,7 @@ class NotFoundError(TickoverError):
     exit_code = 3
 
 
-class DefinitionErrors(UsageError):
+class DefinitionErrors(UsageError):  # noqa: N818 - it holds several
     """Every problem of one definition at once, so that nobody mends a file one error at a time."""
 
     def __init__(self, problems: list[TickoverError]) -> None:
