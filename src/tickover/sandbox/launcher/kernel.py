@@ -57,12 +57,12 @@ def _syscall(number: int, what: str, *arguments: object) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave shared namespaces: unshare(2)."""
+    """Leave shared namespaces (section 2 of the manual)."""
     _checked(_libc.unshare(flags), "unshare")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Mount a file system: mount(2)."""
+    """Mount a file system (section 2 of the manual)."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     options = None if data is None else data.encode()
     _checked(_libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), options), f"mount {target}")
