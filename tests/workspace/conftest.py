@@ -112,7 +112,7 @@ async def backend(data: Path) -> AsyncIterator[BwrapBackend]:
     backend = await BwrapBackend.open(data)
     yield backend
     await backend.close()
-    left = os.listdir(data / "sandboxes") + [name for name in os.listdir(data / "stage") if name.endswith(".tmp")]
+    left = os.listdir(data / "sandboxes") + [name for name in os.listdir(data / "stage") if name.startswith("frames-")]
     assert left == [], "a sandbox or a staged file is left behind"
 
 

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,27 @@ async def test_a_hanging_git_is_ended_with_all_it_started(tmp_path: Path) -> Non
     with pytest.raises(GitTimeout):
         await HostGit(tmp_path, {}).run("-c", alias, "hang", timeout_s=1)
     assert ended(int(tell.read_text()))
+
+
+HANGING = """
+import asyncio, sys
+from pathlib import Path
+from tickover.workspace.git import HostGit
+
+alias = f"alias.hang=!echo $PPID $$ > {sys.argv[1]}/pid; exec sleep 300"
+asyncio.run(HostGit(Path(sys.argv[1]), {}).run("-c", alias, "hang"))
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_git_does_not_outlive_us(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pid")
+    ours = subprocess.Popen([sys.executable, "-c", HANGING, str(tmp_path)])
+    git, below = (int(pid) for pid in (tmp_path / "pid").read_text().split())
+    ours.kill()
+    ours.wait()
+    assert ended(git)
+    os.kill(below, signal.SIGKILL)  # an alias gets no end of file; what fetches from git does
 
 
 def ended(pid: int) -> bool:

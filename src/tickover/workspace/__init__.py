@@ -4,6 +4,7 @@
     mirror.py    URL -> bare mirror of ours -> commit
     tree.py      files of a trusted commit, read from the mirror
     shelf.py     sealed folders kept by key, built once, used by many, removed when idle
+    sweep.py     after a kill -9, and when the disk fills
     folders.py   small sealed folders: files put, paths emptied
     checkout.py  commit -> sealed working tree, the bottom of /workspace
     layer.py     setup script -> sealed root layer

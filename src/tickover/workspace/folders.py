@@ -7,6 +7,7 @@ this leaves are the sealed folder. So a checkout stays one for all, whatever a r
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from tickover.workspace.shelf import Held, Shelf
 _TREE: Final = "/workspace"
 _FRAMES: Final = "/tickover-frames/stream"
 _FORMAT: Final = 1
+STAGED: Final = "frames-*"
+"""The names of our staged files in DATA/stage."""
 
 
 class Folders:
@@ -43,7 +46,7 @@ class Folders:
         content = [(file.path, file.executable, hashlib.sha256(file.data).hexdigest()) for file in known]
         with self._staged() as (path, stream):
             write_frames(stream, known)
-            stream.close()
+            stream.flush()
             return await self._shaped({"files": content, "into": into}, (), frames=path, into=into)
 
     async def unpacked(self, frames: BinaryIO, digest: str, folder: str) -> Held:
@@ -58,7 +61,7 @@ class Folders:
         with self._staged() as (path, stream):
             while piece := frames.read(1 << 20):
                 stream.write(piece)
-            stream.close()
+            stream.flush()
             return await self._shaped(key, (), frames=path, into=folder)
 
     async def emptied(self, lowers: Sequence[Path], globs: Sequence[str]) -> Held | None:
@@ -80,7 +83,7 @@ class Folders:
         """
         with self._staged() as (path, stream):
             write_frames(stream, files)
-            stream.close()
+            stream.flush()
             key = {"restored": new_name("once")}
             return await self._shaped(key, tuple(lowers), remove=globs, frames=path)
 
@@ -117,12 +120,13 @@ class Folders:
 
     @contextlib.contextmanager
     def _staged(self) -> Iterator[tuple[Path, BinaryIO]]:
-        """Give a file that a sandbox can be shown, removed afterwards."""
+        """Give a file that a sandbox can be shown, removed afterwards; locked, so that `sweep` knows it is in use."""
         folder = self.data / "stage"
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{new_name('frames')}.tmp"
+        path = folder / f"{new_name('frames')}"
         try:
             with open(path, "xb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
                 path.chmod(0o644)
                 yield path, stream
         finally:

@@ -92,6 +92,9 @@ class HostGit:
         if program is None:
             raise TickoverError("git.missing", "git is not installed", hint="install the package `git`")
         self.program = program
+        setpriv = shutil.which("setpriv", path=PATH)
+        # PDEATHSIG counts the thread that starts git, the event loop's: nothing fetches on after our kill -9.
+        self._with_us = [] if setpriv is None else [setpriv, "--pdeathsig", "KILL", "--"]
         self._environ = os.environ if environ is None else environ
         self._config = data / "gitconfig"
         data.mkdir(parents=True, exist_ok=True)
@@ -150,6 +153,7 @@ class HostGit:
         Raises GitTimeout and GitTooMuch; every process of it is gone by then.
         """
         process = await asyncio.create_subprocess_exec(
+            *self._with_us,
             self.program,
             *arguments,
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,

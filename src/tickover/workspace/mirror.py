@@ -38,6 +38,9 @@ _BAD_REF: Final = re.compile(
     r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|(?:^|/)\.|[/.]$|^[-/]|^@$"  # git-check-ref-format(1)
 )
 _WANTED: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_ALL_HISTORY: Final = "--depth=2147483647"
+"""As much as the other end has, shallow or not. It also makes git refuse a "dumb" HTTP server, whose objects it
+would take without checking them."""
 _LISTING: Final = 64 << 20  # bytes of refs: about 700,000 of them
 
 
@@ -97,6 +100,7 @@ class Mirrors:
         if ref is None or not _SHA.fullmatch(ref) or not (mirror / "tickover/commits" / ref).is_file():
             return None
         now = json.loads((mirror / "tickover/now").read_text())
+        os.utime(mirror / "tickover/now")
         return Commit(url, mirror, ref, None, now["default"], now["refs"])
 
     def prune(self, idle_s: float) -> list[Path]:
@@ -195,26 +199,26 @@ class _Update:
 
     async def _fetch_changes(self, remote: _Remote) -> dict[str, str]:
         """Bring the mirror up to what `remote` said, if it differs; return the mirror's refs."""
-        shallow = (self.mirror / "shallow").exists()
+        shallow = (self.mirror / "shallow").exists()  # the other end may have more history by now, under the same refs
         before = self._noted()
         head_known = remote.head is None or remote.head in remote.refs.values() or self._has(remote.head)
         if before == remote.refs and head_known and not shallow:
             return before
-        await self._fetch(*_WANTED, *(["+HEAD:refs/tickover/HEAD"] if remote.head else []), unshallow=shallow)
+        await self._fetch(*_WANTED, *(["+HEAD:refs/tickover/HEAD"] if remote.head else []))
         said = await self._run(
             "for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags", max_output=_LISTING
         )
         lines = said.out.decode(errors="surrogateescape").split("\n")[:-1]
         return {name: sha for sha, _, name in (line.partition("\t") for line in lines)}
 
-    async def _fetch(self, *specs: str, unshallow: bool = False) -> None:
+    async def _fetch(self, *specs: str) -> None:
         fetching = self.notes / "fetching"
         if fetching.exists():
             await asyncio.to_thread(_clean_after_kill, self.mirror)
         fetching.touch()
         said = await self._run(
             "fetch", "--prune", "--force", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
-            "--no-show-forced-updates", "--quiet", "--update-shallow", *(["--unshallow"] if unshallow else []),
+            "--no-show-forced-updates", "--quiet", "--update-shallow", _ALL_HISTORY,
             *self.other_end, "--", self.address, *specs,
         )  # fmt: skip
         if said.code != 0:
@@ -304,6 +308,10 @@ class _Update:
             return TickoverError("repository.unsafe", f"{self.url} holds an object that git refuses: {text}", hint=hint)
         if re.search(r"bad object|corrupt|unable to read|inflate|did not send all|missing (blob|tree|commit)", lowered):
             return TickoverError("repository.corrupt", f"{self.url} is damaged: {text}", hint="run `git fsck` there")
+        if "dumb http transport" in lowered:
+            return TickoverError(
+                "repository.not_git", f"{self.url} serves files, not git's protocol", hint="set up smart HTTP there"
+            )
         if re.search(r"could not read username|authentication failed|\b40[13]\b", lowered):
             hint = "a private repository needs `credential`"
             return TickoverError("repository.unreachable", f"{self.url} asks for a login: {text}", hint=hint)

@@ -114,7 +114,7 @@ class Shelf:
     def prune(self, *, idle_s: float, max_bytes: int | None = None) -> int:
         """Remove what nobody used for `idle_s` seconds, and then the longest idle ones until `max_bytes` are left.
 
-        Folders in use stay. Return the bytes freed, as the notes tell them. Also removes what killed builders left.
+        Folders in use stay. Return the bytes freed, as the notes tell them.
         """
         now = self._clock()
         folders = sorted(self._folders(), key=lambda item: item[1])
@@ -125,6 +125,12 @@ class Shelf:
                 left -= size
                 freed += size
         return freed
+
+    def sweep(self) -> list[str]:
+        """Remove what killed builders left: folders that no note names. Return their names."""
+        named = {note["folder"] for note in self._notes()}
+        left = {use.stem for use in self.root.glob("*.use")} - named
+        return [name for name in sorted(left) if self._remove(name)]
 
     def _folders(self) -> Iterator[tuple[str, float, int]]:
         sizes = {note["folder"]: note.get("bytes", 0) for note in self._notes()}
