@@ -120,6 +120,7 @@ def test_all_that_matters_is_in_the_key() -> None:
         ("echo\nno-such-program", 2, "exit 127"),
         ("echo\nset +x\nfalse || true\nexit 3", 2, "exit 3"),
         ("echo\nkill -9 $$", 2, "signalled"),
+        ("echo\nprintf 'no end of line'\nfalse", 3, "exit 1"),
     ],
 )
 async def test_a_failure_shows_its_line(layers: Layers, script: str, line: int, code: str) -> None:
@@ -144,9 +145,10 @@ async def test_a_failure_carries_the_last_output(layers: Layers) -> None:
 
 
 async def test_a_hanging_setup_is_ended_with_its_daemons(layers: Layers) -> None:
-    error = await failure(layers, "echo begun\n(trap '' TERM; setsid sleep 4000 &)\nsleep 4000", timeout_s=2)
+    daemon = "import os, signal\nif os.fork() == 0: os.setsid(); signal.signal(15, signal.SIG_IGN); signal.pause()"
+    error = await failure(layers, f"echo begun\npython3 -c '{daemon}'\nsleep 4000", timeout_s=2)
     assert error.code == "setup.timed_out"
-    assert error.line == 3
+    assert error.line == 4
     assert "begun" in error.message
 
 

@@ -24,8 +24,7 @@ class Builder:
 
     async def __call__(self, path: Path) -> Mapping[str, Any]:
         self.built += 1
-        await asyncio.sleep(0)
-        os.mkdir(path)
+        await asyncio.to_thread(os.mkdir, path)
         (path / "file").write_text(str(self.built))
         if self.built <= self.fails:
             raise OSError("planned")
@@ -105,16 +104,17 @@ async def test_an_old_one_is_built_anew_beside_the_one_in_use(tmp_path: Path) ->
 
 
 async def test_a_waiter_gives_up_after_its_time(tmp_path: Path) -> None:
-    go = asyncio.Event()
+    begun, go = asyncio.Event(), asyncio.Event()
 
     async def slow(path: Path) -> Mapping[str, Any]:
+        begun.set()
         await go.wait()
         os.mkdir(path)
         return {}
 
     shelf = Shelf(tmp_path)
     building = asyncio.create_task(shelf.get_or_build("k", slow))
-    await asyncio.sleep(0)
+    await begun.wait()
     with pytest.raises(TickoverError) as caught:
         await shelf.get_or_build("k", slow, timeout_s=0.1)
     assert caught.value.code == "workspace.busy"

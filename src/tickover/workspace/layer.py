@@ -33,7 +33,7 @@ _FORMAT: Final = 1
 _SCRIPT: Final = "/tickover/setup.sh"
 _OUR_LINE: Final = re.compile(rb"\A\+ \d+: source /tickover/setup\.sh\n")
 _SAID: Final = re.compile(r"^/tickover/setup\.sh: line (\d{1,6}):", re.MULTILINE)
-_TRACED: Final = re.compile(r"^\+\+ (\d{1,6}): ", re.MULTILINE)
+_TRACED: Final = re.compile(r"(?<!\+)\+\+ (\d{1,6}): ")  # also after a line that has no end
 _MISSING: Final = re.compile(
     r"no such file|not found|cannot find|can't open|could not open|does not exist|enoent|neither|existing|cannot stat",
     re.IGNORECASE,

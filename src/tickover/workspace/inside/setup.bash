@@ -1,4 +1,5 @@
 # Runs /tickover/setup.sh with errors as errors. The trace says on which of its lines it stopped: "++ LINE: COMMAND".
+exec 2>&1 # one pipe keeps the order
 PS4='+ ${LINENO}: '
 set -euxo pipefail
 source /tickover/setup.sh
