@@ -303,16 +303,16 @@ class BwrapSandbox:
         left = len(pipes)
         try:
             while left:
-                item = await pieces.get()
-                if item is None:
-                    left -= 1
-                    continue
-                yield item
                 if waiting and pieces.empty():
                     for name, descriptor in pipes.items():
                         if descriptor in waiting:
                             loop.add_reader(descriptor, readable, name, descriptor)
                     waiting.clear()
+                item = await pieces.get()
+                if item is None:
+                    left -= 1
+                    continue
+                yield item
         finally:
             for descriptor in pipes.values():
                 if loop.remove_reader(descriptor) or descriptor in waiting:
