@@ -50,7 +50,7 @@ def test_as_json(cli: Cli, home: Path) -> None:
         "in_force": False,
         "detail": "affinity only",
     }
-    assert [part["name"] for part in told["parts"]] == ["git", "disk", "store"]
+    assert [part["name"] for part in told["parts"]] == ["git", "disk", "python inside", "store"]
 
 
 async def refused(home: Path | None = None, *, sandbox: bool = True) -> Tickover:

@@ -102,20 +102,3 @@ def test_cancel_from_another_process(place: Path) -> None:
         running.communicate(timeout=60)
     assert running.returncode == 7
     assert str(rows(place)[0]["cancel_requested_by"]).endswith("(command line)")
-
-
-def test_a_reader_that_goes_away_ends_it_quietly(place: Path) -> None:
-    call(place, "init")
-    assert call(place, "run", "hello").returncode == 0
-    read, write = os.pipe()
-    os.close(read)
-    name = rows(place)[0]["id"]
-    with os.fdopen(write, "wb") as out:
-        done = subprocess.run(
-            [*PROGRAM, "runs", "logs", name, "--json"],
-            env=environment(place),
-            stdout=out,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert b"Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +108,17 @@ def test_follow_sees_what_another_process_appends_and_ends_with_the_run(home: Pa
         last = [json.loads(line)["type"] for line in following.stdout]
     assert last[-1] == "run_finished"
     assert following.returncode == 0
+
+
+@pytest.mark.usefixtures("tickover")
+def test_a_reader_that_goes_away_ends_it_quietly(home: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    follow = "from tickover.cli import main; main(prog_name='tickover')"
+    command = [sys.executable, "-c", follow, "runs", "logs", "261118-aa", "--json", "--home", str(home)]
+    with os.fdopen(write, "wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_cancel_asks_whoever_works_on_it(cli: Cli, tickover: ScriptedTickover) -> None:

@@ -47,6 +47,19 @@ def test_every_piece_of_a_long_quoted_line_has_its_mark(tty: Tty) -> None:
     assert all(line.startswith("  │ ") and len(line) <= 40 for line in shown)
 
 
+def test_wide_letters_are_folded_by_their_columns(tty: Tty) -> None:
+    Terminal(tty, no_color=False).show(Quote("漢" * 40))
+    assert letters(tty.getvalue())[:3] == ["  │ " + "漢" * 18, "  │ " + "漢" * 18, "  │ " + "漢" * 4]
+
+
+def test_a_flood_is_shown_while_something_is_going_on(tty: Tty) -> None:
+    screen = Terminal(tty, no_color=False)
+    screen.busy("the agent works")
+    screen.show(Quote("line\n" * 200_000))
+    screen.close()
+    assert tty.getvalue().count("│\x1b[0m line") + tty.getvalue().count("│ \x1b[0mline") == 200_000
+
+
 def test_markup_and_escapes_in_text_are_only_text(tty: Tty) -> None:
     Terminal(tty, no_color=True).show(Line("[red]x[/red] :smile: \x1b[31mred"), Quote("[bold]\x1b]0;t\x07"))
     assert letters(tty.getvalue())[:2] == ["[red]x[/red] :smile: red", "  │ [bold]"]

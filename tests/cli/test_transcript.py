@@ -94,6 +94,14 @@ def test_what_is_being_done_is_said_until_the_end() -> None:
     assert screen.closed == 1
 
 
+def test_of_an_old_run_nothing_is_said_to_be_going_on() -> None:
+    screen = Watched()
+    transcript = Transcript(screen, {}.__getitem__, live=False)
+    for event in journal(VERIFIED):
+        transcript.event(event)
+    assert screen.doing == []
+
+
 def test_a_line_that_came_in_pieces_is_one_line() -> None:
     assert "\n  │ 14 changes\n  step history  python  ok  500 ms  Read the history\n" in told(VERIFIED).out.getvalue()
 

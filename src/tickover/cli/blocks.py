@@ -52,7 +52,6 @@ class Quote:
     """Somebody else's words, every line behind a mark, so that none can pass for a line of ours."""
 
     text: str
-    look: str = ""
 
 
 Block = Line | Table | Quote
@@ -66,15 +65,15 @@ def ink(cell: Cell) -> Ink:
     return Ink(text if len(text) <= LONGEST else one_line(text, LONGEST), word.look)
 
 
-def quoted(quote: Quote) -> list[str]:
-    """Return the lines of a quotation, printable, still without their mark."""
-    return [line.expandtabs(8) for line in printable(quote.text).split("\n")]
+def quoted(quote: Quote) -> str:
+    """Return a quotation's lines, printable, still without their mark. An agent may write very many of them."""
+    return printable(quote.text).expandtabs(8)
 
 
 def plain(block: Block) -> Iterator[str]:
-    """Return a block as lines of plain text."""
+    """Return a block as plain text, in pieces that each end a line."""
     if isinstance(block, Quote):
-        yield from ((MARK + line).rstrip() for line in quoted(block))
+        yield MARK + quoted(block).replace("\n", f"\n{MARK}")
     elif isinstance(block, Line):
         yield (" " * block.indent + "".join(ink(cell).text for cell in block.cells)).rstrip()
     else:

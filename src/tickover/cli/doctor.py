@@ -53,7 +53,7 @@ def command(as_json: bool, home: Path | None, no_color: bool) -> None:
     folder = Path(os.path.abspath(home or home_folder()))
     parts = [_git(), _disk(folder)]
     reports, broken = asyncio.run(_reports(home))
-    parts.append(_store(folder, broken))
+    parts += [_python(reports), _store(folder, broken)]
     usable = any(report.usable for report in reports) and all(part.ok for part in parts)
     if as_json:
         print_json(
@@ -123,7 +123,7 @@ def _sandbox(report: BackendReport) -> Iterator[Block]:
 
 def _not_run(reports: list[BackendReport]) -> Iterator[str]:
     """Yield what this answer says nothing about."""
-    tiers = {report.tier for report in reports}
+    tiers = {"sandbox", *(report.tier for report in reports)}
     yield from (f"isolation: {tier}, which this build cannot start" for tier in TIERS if tier not in tiers)
     other = "an ordinary user" if os.geteuid() == 0 else "root"
     yield f"what {other} would get on this machine: ask again as {other}"
@@ -146,6 +146,12 @@ def _git() -> Part:
     return Part("git", ok=said.returncode == 0, detail=said.stdout.strip() or said.stderr.strip())
 
 
+def _python(reports: list[BackendReport]) -> Part:
+    answered = any(report.capabilities for report in reports)
+    detail = "the probe is a Python program, and it answered" if answered else "the probe did not answer"
+    return Part("python inside", ok=answered, detail=detail)
+
+
 def _disk(folder: Path) -> Part:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
@@ -156,8 +162,7 @@ def _disk(folder: Path) -> Part:
 def _store(folder: Path, broken: TickoverError | None) -> Part:
     files = [path for path in folder.rglob("tickover.db*") if path.is_file()] if folder.is_dir() else []
     if not files:
-        why = "the first run makes it" if broken is None else broken.message
-        return Part("store", ok=broken is None, detail=f"none yet in {folder}: {why}")
+        return Part("store", ok=broken is None or not broken.code.startswith("home."), detail=f"none yet in {folder}")
     ours = all(os.access(path, os.R_OK | os.W_OK) for path in files)
     words = "" if ours else ", not writable by this user"
     return Part("store", ok=ours, detail=f"{size(sum(path.stat().st_size for path in files))} in {folder}{words}")

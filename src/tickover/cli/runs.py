@@ -90,7 +90,7 @@ def logs(*, run: str, follow: bool, after: int, as_json: bool, home: Path | None
     with options.reading(home) as tickover:
         row = tickover.run_row(run)
         out = screen(no_color=no_color)
-        transcript = Transcript(out, tickover.blob)
+        transcript = Transcript(out, tickover.blob, live=follow)
         try:
             for event in _events(tickover, row, after, follow=follow):
                 if as_json:
@@ -145,7 +145,7 @@ def artifact(run: str, path: str, home: Path | None) -> None:
     with options.reading(home) as tickover:
         body = tickover.artifact(run, path)
     if sys.stdout.isatty():
-        sys.stdout.write("\n".join(quoted(Quote(body.decode("utf-8", "replace")))))
+        sys.stdout.write(quoted(Quote(body.decode("utf-8", "replace"))))
         return
     sys.stdout.flush()
     sys.stdout.buffer.write(body)

@@ -64,7 +64,7 @@ def process(execution: Execution, cause: Cause | None, seconds: float, *, attemp
     if cause is None:
         return [Line(Ink(words, "dim"))]
     first, *rest = cause_lines(cause)
-    return [Line(Ink(f"{words}: {first}", "dim")), *(Quote(line, "dim") for line in rest)]
+    return [Line(Ink(f"{words}: {first}", "dim")), *(Quote(line) for line in rest)]
 
 
 def cause_lines(cause: Cause) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.status import Status
 from rich.style import Style
 from rich.table import Table as Grid
@@ -37,6 +39,9 @@ class Terminal:
     def __init__(self, file: TextIO, *, no_color: bool) -> None:
         self._console = Console(file=file, no_color=no_color, highlight=False, markup=False, emoji=False)
         self._status: Status | None = None
+        with self._console.capture() as mark:
+            self._console.print(Text(MARK, LOOKS["dim"]), end="")
+        self._mark = mark.get()
 
     def show(self, *blocks: Block) -> None:
         for block in blocks:
@@ -58,9 +63,16 @@ class Terminal:
 
     def _quote(self, quote: Quote) -> None:
         width = max(10, self._console.width - len(MARK))
-        for line in quoted(quote):
-            for piece in Text(line, LOOKS[quote.look]).wrap(self._console, width, overflow="fold") or [Text()]:
-                self._console.print(Text.assemble((MARK, LOOKS["dim"]), piece), soft_wrap=True)
+        lines = [piece for line in quoted(quote).split("\n") for piece in _folded(line, width)]
+        text = "".join(f"{self._mark}{line}\n" for line in lines)
+        self._console.print(Segments([Segment(text)]), crop=False, end="")
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """Cut a line into pieces that are at most `width` columns wide. Cheap: an agent may write millions of them."""
+    if line.isascii():
+        return [line[at : at + width] for at in range(0, len(line), width)] or [""]
+    return chop_cells(line, width) or [""]
 
 
 def _text(cell: Cell) -> Text:

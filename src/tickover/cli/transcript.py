@@ -64,10 +64,14 @@ _LONG_LINE: Final = 8192  # characters after which an unfinished line of output 
 
 
 class Transcript:
-    """Shows a run's events on a screen, in order. `blob` gives the body of output that is too long for the journal."""
+    """Shows a run's events on a screen, in order. `blob` gives the body of output that is too long for the journal.
 
-    def __init__(self, screen: Screen, blob: Callable[[str], bytes]) -> None:
+    `live`: the run is going on, so what it does now is said, too.
+    """
+
+    def __init__(self, screen: Screen, blob: Callable[[str], bytes], *, live: bool = True) -> None:
         self._screen = screen
+        self._live = live
         self._blob = blob
         self._began = 0.0
         self._attempts = 0
@@ -113,7 +117,7 @@ class Transcript:
     @_fact.register
     def _(self, fact: PhaseStarted, event: JournalEvent) -> None:
         del event
-        self._screen.busy(f"{fact.phase}: {DOING[fact.phase]}")
+        self._busy(f"{fact.phase}: {DOING[fact.phase]}")
 
     @_fact.register
     def _(self, fact: PhaseFinished, event: JournalEvent) -> None:
@@ -184,7 +188,7 @@ class Transcript:
         del event
         self._row(Ink(f"tool answered {'ok' if fact.ok else 'failed'}", "dim"))
         if fact.text:
-            self._show(Quote(fact.text, "dim"))
+            self._show(Quote(fact.text))
 
     @_fact.register
     def _(self, fact: AgentFinished, event: JournalEvent) -> None:
@@ -208,7 +212,7 @@ class Transcript:
     @_fact.register
     def _(self, fact: CheckEvaluated, event: JournalEvent) -> None:
         del event
-        self._screen.busy(f"{fact.list}[{fact.index}] {fact.kind}: {fact.result}")
+        self._busy(f"{fact.list}[{fact.index}] {fact.kind}: {fact.result}")
 
     @_fact.register
     def _(self, fact: FindingReported, event: JournalEvent) -> None:
@@ -238,7 +242,7 @@ class Transcript:
         if self._cause is not None:
             self._row(f"attempt {self._attempts} ended: {cause_lines(self._cause)[0]}")
         self._row(f"attempt {fact.attempt} starts in {span(wait)}: {fact.why}")
-        self._screen.busy(f"waiting for attempt {fact.attempt}, {_clock(fact.at)}")
+        self._busy(f"waiting for attempt {fact.attempt}, {_clock(fact.at)}")
 
     @_fact.register
     def _(self, fact: CancelRequested, event: JournalEvent) -> None:
@@ -284,6 +288,10 @@ class Transcript:
     def _under(self, title: str, blocks: list[Block]) -> None:
         if blocks:
             self._show(Line(""), Line(Ink(title, "bold")), *blocks)
+
+    def _busy(self, what: str) -> None:
+        if self._live:
+            self._screen.busy(what)
 
     def _row(self, *cells: Cell) -> None:
         self._show(Line(*cells, indent=2))
