@@ -96,7 +96,7 @@ def test_what_is_being_done_is_said_until_the_end() -> None:
 
 def test_of_an_old_run_nothing_is_said_to_be_going_on() -> None:
     screen = Watched()
-    transcript = Transcript(screen, {}.__getitem__, live=False)
+    transcript = Transcript(screen, dict[str, bytes]().__getitem__, live=False)
     for event in journal(VERIFIED):
         transcript.event(event)
     assert screen.doing == []
