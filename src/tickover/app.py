@@ -27,6 +27,7 @@ from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.sqlite import SqliteStore
 from tickover.workspace.mirror import Mirrors
+from tickover.workspace.sweep import sweep
 
 __all__ = ["RunRequest", "Tickover", "home_folder"]
 
@@ -68,6 +69,7 @@ class Tickover:
         backend = await BwrapBackend.open(folder) if sandbox else None
         self = cls(folder, backend)
         if backend is not None:
+            await asyncio.to_thread(sweep, folder)
             await recover(self._house())
         return self
 

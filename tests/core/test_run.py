@@ -162,8 +162,7 @@ ONLY: dict[Execution, str] = {
     Execution.PREPARING: f"{ANYWHERE} {BEFORE} {PHASES}",
     Execution.RUNNING: f"{ANYWHERE} {AGENT} phase_started:agent",
     Execution.VERIFYING: f"{ANYWHERE} {AGENT} {AFTER}",
-    **dict.fromkeys(ENDED, f"{ANYWHERE} {AFTER} run_finished"),
-    **dict.fromkeys(NEVER_RAN, f"{ANYWHERE} verdict_reached run_finished"),
+    **dict.fromkeys((*ENDED, *NEVER_RAN), f"{ANYWHERE} {AFTER} run_finished"),
 }
 
 

@@ -28,7 +28,7 @@ from tickover.sandbox.base import BackendReport, Bind, ResourceLimits, SandboxRe
 from tickover.workspace.base import Commit, TrustedFile, Workspace
 from tickover.workspace.checkout import Checkouts, mirror_target
 from tickover.workspace.folders import Folders
-from tickover.workspace.layer import Layers, Setup, declared_files
+from tickover.workspace.layer import Layers, Setup, declared_files, host_base
 from tickover.workspace.state import unpack
 from tickover.workspace.tree import Tree
 
@@ -171,8 +171,10 @@ async def _layer(
     setup = Setup(
         script=environment.setup.run or "",
         files=await declared_files(resolved.trees, environment.setup.files),
-        base=environment.base,
+        base=host_base() if environment.base == "host" else environment.base,
+        network=environment.network,
         env=environment.env,
+        credentials=environment.credentials,
         refresh_s=float(environment.setup.refresh),
     )
 

@@ -109,8 +109,8 @@ NOTES: dict[Execution, frozenset[str]] = {
     _P: SEALED_NOTES | _BEFORE,
     _R: SEALED_NOTES | _AGENT | {"phase_started:agent"},
     _V: SEALED_NOTES | _AGENT | _AFTERWARDS,
-    **dict.fromkeys(ENDED, SEALED_NOTES | _AFTERWARDS | {"run_finished"}),
-    **dict.fromkeys(NEVER_RAN, SEALED_NOTES | {"verdict_reached", "run_finished"}),
+    # Also where the last attempt was refused: an earlier one may have an outcome that is still asked for.
+    **dict.fromkeys((*ENDED, *NEVER_RAN), SEALED_NOTES | _AFTERWARDS | {"run_finished"}),
 }
 """The facts which may be noted in a state without leading out of it."""
 
