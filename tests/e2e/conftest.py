@@ -41,7 +41,7 @@ class Repository:
         return self.path.as_uri()
 
     def git(self, *arguments: str) -> str:
-        command = ["git", "-C", self.path, *arguments]
+        command = ["git", "-C", str(self.path), *arguments]
         said = subprocess.run(command, env=GIT_ENVIRONMENT, capture_output=True, check=True, text=True)
         return said.stdout.strip()
 

@@ -21,6 +21,7 @@ from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal
 from tickover.control.house import House
 from tickover.control.keep import TTL, Kept, unless_gone
+from tickover.control.keepsake import keep_workspace
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.settle import finish, settle
@@ -162,6 +163,8 @@ class Attempt:
             await self.judge.look(worked.workspace, wait=self.accepted.request.wait and not self.kept.gone.is_set())
         async with self.timed(Phase.ARTIFACTS):
             await self.judge.take_artifacts(worked.workspace)
+            if self.accepted.request.keep:
+                await keep_workspace(self.house, worked.workspace, f"{self.record.run}-{self.number}")
         await self.record.add(AttemptFinished(execution=worked.execution, cause=cause))
         outcome = await self._verdict()
         if self.routine.state:

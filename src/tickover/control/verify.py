@@ -15,6 +15,7 @@ from tickover.control.house import House
 from tickover.control.prepare import Prepared
 from tickover.control.record import Recorder
 from tickover.core.check import Check, GitCheck
+from tickover.core.errors import TickoverError
 from tickover.core.event import (
     ArtifactRefused,
     ArtifactStored,
@@ -27,8 +28,9 @@ from tickover.core.event import (
 from tickover.core.evidence import CheckId, CheckList, CheckResult
 from tickover.core.finding import FindingCode, found
 from tickover.core.status import ClaimStatus, Outcome
+from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, Said
-from tickover.store.base import StateConflictError
+from tickover.store.base import StateConflictError, StoreError
 from tickover.workspace.artifacts import collect, read_file
 from tickover.workspace.base import Workspace
 from tickover.workspace.state import capture
@@ -133,12 +135,17 @@ class Judge:
 
     async def _read_claim(self, workspace: Workspace) -> None:
         """Take the agent's own word: a claim, and only if it was written during this run."""
-        report = await read_file(self._house.backend, workspace, REPORT_FILE, LONGEST_REPORT)
+        try:
+            report = await read_file(self._house.backend, workspace, REPORT_FILE, LONGEST_REPORT)
+        except StoreError:
+            raise
+        except TickoverError as error:
+            await self._find(FindingCode.REPORT_MALFORMED, str(error))
+            return
         if report.status == "missing":
             return
         if report.status != "file":
-            detail = {"why": report.reason}
-            await self._record.add(FindingReported.of(found(FindingCode.REPORT_MALFORMED, detail=dict(detail))))
+            await self._find(FindingCode.REPORT_MALFORMED, report.reason)
         elif not report.written:
             await self._record.add(FindingReported.of(found(FindingCode.REPORT_STALE)))
         else:
@@ -154,7 +161,13 @@ class Judge:
         globs = list(self._accepted.routine.artifacts)
         if not globs:
             return
-        taken = await collect(self._house.backend, workspace, globs, self._house.blobs.put)
+        try:
+            taken = await collect(self._house.backend, workspace, globs, self._house.blobs.put)
+        except StoreError:
+            raise
+        except TickoverError as error:
+            await self._find(FindingCode.ARTIFACT_REFUSED, str(error))
+            return
         await self._record.add(
             *(ArtifactStored(path=file.path, bytes=file.size, sha256=file.sha256) for file in taken.files),
             *(ArtifactRefused(path=refused.path, reason=refused.reason) for refused in taken.refused),
@@ -167,7 +180,13 @@ class Judge:
         if outcome not in {Outcome.VERIFIED, Outcome.NOOP}:
             await self._record.add(StateDiscarded(reason=f"the outcome is {outcome}"))
             return
-        captured = await capture(self._house.backend, workspace, self._house.blobs.put)
+        try:
+            captured = await capture(self._house.backend, workspace, self._house.blobs.put)
+        except StoreError:
+            raise
+        except TickoverError as error:
+            await self._discard(FindingCode.STATE_DISCARDED, str(error))
+            return
         if captured.digest is None:
             refused = captured.refused[0] if captured.refused else None
             reason = f"{refused.path}: {refused.reason}" if refused else "it is too large"
@@ -182,7 +201,11 @@ class Judge:
         await self._record.add(StateCommitted(digest=captured.digest))
 
     async def _discard(self, code: FindingCode, reason: str) -> None:
-        await self._record.add(FindingReported.of(found(code, detail={"why": reason})), StateDiscarded(reason=reason))
+        await self._find(code, reason)
+        await self._record.add(StateDiscarded(reason=reason))
+
+    async def _find(self, code: FindingCode, why: str) -> None:
+        await self._record.add(FindingReported.of(found(code, detail={"why": one_line(why, 300)})))
 
     async def remember_commits(self, fence: int) -> None:
         """Note where the repositories were that the checks asked about: `state.last_commit` of the next run."""

