@@ -13,6 +13,7 @@ from typing import Self
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.execute import execute
 from tickover.control.house import House
+from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -53,6 +54,7 @@ class Tickover:
         self._mirrors = Mirrors(home)
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
+        self._cancel_wished = False
 
     @classmethod
     async def open(cls, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
@@ -124,11 +126,14 @@ class Tickover:
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
+            if self._cancel_wished:
+                cancel()
 
         return await execute(self._house(), accepted, observe, cancellable)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
+        self._cancel_wished = True
         if self._cancel is not None:
             self._cancel()
 
@@ -178,6 +183,10 @@ class Tickover:
             if artifact.path == path:
                 return self.blobs.get(artifact.sha256)
         raise NotFoundError("artifact.not_found", f"run {run} has no artifact `{path}`")
+
+    def kept(self, run: str) -> list[Path]:
+        """Return the folders that `keep` left of a run: the workspace after each attempt."""
+        return sorted((self.home / FOLDER).glob(f"{run}-*"))
 
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""

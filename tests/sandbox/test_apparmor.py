@@ -13,7 +13,8 @@ def test_names_one_program_and_grants_it_user_namespaces() -> None:
 
 
 def test_two_paths_have_two_profiles() -> None:
-    assert profile("/a/bwrap").splitlines()[6] != profile("/b/bwrap").splitlines()[6]
+    names = [line.split()[1] for path in ("/a/bwrap", "/b/bwrap") for line in profile(path).splitlines()[5:6]]
+    assert len(set(names)) == 2
 
 
 @pytest.mark.parametrize("path", ['/a"b', "/a*", "/a\nb", "/{a}"])

@@ -23,7 +23,9 @@ from tickover.cli.output import print_json, screen
 from tickover.cli.words import size
 from tickover.core.definition import Isolation
 from tickover.core.errors import TickoverError
+from tickover.sandbox.apparmor import profile
 from tickover.sandbox.base import BackendReport
+from tickover.sandbox.bwrap import find_bwrap
 
 ENOUGH: Final = 2 << 30
 """Bytes of free disk below which runs will soon fail."""
@@ -43,13 +45,17 @@ class Part:
 
 @click.command(epilog="\b\nExample:\n  tickover doctor --json | jq '.sandboxes[].usable'")
 @options.as_json("all of it")
+@click.option("--apparmor", is_flag=True, help="Print an AppArmor profile for the bubblewrap in use, and nothing else.")
 @options.home
 @options.no_color
-def command(as_json: bool, home: Path | None, no_color: bool) -> None:
+def command(as_json: bool, apparmor: bool, home: Path | None, no_color: bool) -> None:
     """Start a sandbox, and say what is in force, what is not, and what it does not protect against.
 
     The exit code is 0 if runs can be made here, else 1.
     """
+    if apparmor:
+        click.echo(profile(find_bwrap()), nl=False)
+        return
     folder = Path(os.path.abspath(home or home_folder()))
     parts = [_git(), _disk(folder)]
     reports, broken = asyncio.run(_reports(home))

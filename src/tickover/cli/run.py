@@ -103,7 +103,10 @@ async def _run(request: RunRequest, home: Path | None, out: Screen, *, as_json: 
         if as_json:
             show = _print_event
         with _Interrupt(tickover, screen(sys.stderr) if as_json else out) as interrupt:
-            return await tickover.run(request, show), interrupt.heard
+            row = await tickover.run(request, show)
+            for folder in tickover.kept(row.id) if request.keep and not as_json else ():
+                out.show(Line(f"kept       {folder}"))
+            return row, interrupt.heard
 
 
 def _print_event(event: JournalEvent) -> None:

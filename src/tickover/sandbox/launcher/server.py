@@ -69,7 +69,10 @@ class Launcher:
             self.open = False
 
     def _request(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 8)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 8)
+        except ConnectionError:  # the other side died with answers unread
+            data, descriptors = b"", []
         if not data:
             self.open = False
             return
