@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import importlib.util
 import json
 import os
 import re
+import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +22,6 @@ from typing import Any, Final
 
 from tickover.sandbox.base import (
     BackendReport,
-    Bind,
     Exit,
     SandboxBroken,
     SandboxRefused,
@@ -36,6 +38,9 @@ _WHEEL_SHA256: Final = {
 }
 _PIECE: Final = 64 << 10
 _MESSAGE: Final = 64 << 10
+_HELLO_SECONDS: Final = 120.0  # the sweep of what a killed launcher left comes first
+_AT_ONCE: Final = 16  # starts on their way: descriptors in flight and a socket's buffer are limited
+_QUEUED: Final = 16  # pieces read ahead of a slow reader
 
 
 def find_bwrap() -> str:
@@ -103,32 +108,39 @@ class BwrapBackend:
         self._requests: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._sandboxes: dict[str, BwrapSandbox] = {}
         self._serial = 0
-        self._closed = False
+        self._gone = ""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.fileno(), self._receive)
+        self._starts = asyncio.Semaphore(_AT_ONCE)
+        self._sending = asyncio.Lock()
+        self._undone: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, data: Path, *, weaken: bool = False) -> BwrapBackend:
         """Start the launcher. `weaken` is for tests that prove a protection bites. Raises SandboxRefused."""
         data = Path(os.path.realpath(data))  # noqa: ASYNC240 - before anything runs
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bwrap = find_bwrap()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-m", "tickover.sandbox.launcher", str(data), find_bwrap()]
+        command = [sys.executable, "-I", "-m", "tickover.sandbox.launcher", str(data), bwrap]
         if weaken:
             command.append("--weaken-for-tests")
         launcher = subprocess.Popen(  # noqa: ASYNC220 - it lives as long as we do
-            command, stdin=theirs.fileno(), start_new_session=True
+            command, stdin=theirs.fileno(), start_new_session=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         )
         theirs.close()
         ours.setblocking(False)
-        loop = asyncio.get_running_loop()
         try:
-            said = await asyncio.wait_for(loop.sock_recv(ours, _MESSAGE), 30)
+            said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, _MESSAGE), _HELLO_SECONDS)
+            hello: dict[str, Any] = json.loads(said or b'{"message": "it ended at once"}')
         except TimeoutError:
-            said = b""
-        hello: dict[str, Any] = json.loads(said or b'{"message": "it does not answer"}')
+            hello = {"message": "it does not answer"}
+        except BaseException:
+            ours.close()
+            raise
         if "ok" not in hello:
             ours.close()
+            launcher.kill()
             launcher.wait()
             raise SandboxRefused("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
         return cls(data, ours, launcher, hello["ok"])
@@ -142,7 +154,7 @@ class BwrapBackend:
             said = b""
         if not said:
             self._loop.remove_reader(self._channel.fileno())
-            self._lost()
+            self._lost("the sandbox launcher ended", "broken")
             return
         message = json.loads(said)
         if "event" in message:
@@ -154,68 +166,95 @@ class BwrapBackend:
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
 
-    def _lost(self) -> None:
+    def _lost(self, why: str, reason: str) -> None:
+        """Answer everybody who waits: there is no launcher, hence no sandbox, any more."""
+        self._gone = self._gone or why
         for waiting in self._requests.values():
             if not waiting.done():
-                waiting.set_result({"error": "LauncherError", "message": "the launcher ended"})
+                waiting.set_result({"error": "launcher", "message": why})
         self._requests.clear()
-        for sandbox in self._sandboxes.values():
-            sandbox.ended({"code": 137, "reason": "broken", "message": "the launcher ended"})
+        for sandbox in list(self._sandboxes.values()):
+            sandbox.ended({"code": 128 + signal.SIGKILL, "reason": reason, "message": why})
 
     async def ask(self, do: str, descriptors: Sequence[int] = (), **parts: Any) -> dict[str, Any]:
         """Send one request and return its answer. Raises SandboxBroken."""
-        if self._closed:
-            raise SandboxBroken("sandbox.closed", "the sandbox backend is closed")
         self._serial += 1
+        number = self._serial
+        text = json.dumps({"id": number, "do": do, **parts}).encode()
         waiting: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._requests[self._serial] = waiting
-        text = json.dumps({"id": self._serial, "do": do, **parts}).encode()
+        self._requests[number] = waiting
         try:
-            socket.send_fds(self._channel, [text], list(descriptors))
+            async with self._sending:
+                if self._gone:
+                    raise SandboxBroken("sandbox.closed", self._gone)
+                await self._send(text, descriptors)
+            answer = await waiting
         except OSError as error:
-            self._requests.pop(self._serial, None)
             raise SandboxBroken("sandbox.launcher", "the sandbox launcher is gone") from error
-        answer = await waiting
+        finally:
+            self._requests.pop(number, None)
         if "ok" in answer:
             ok: dict[str, Any] = answer["ok"]
             return ok
         raise SandboxBroken(f"sandbox.{answer['error']}", answer["message"])
 
+    async def _send(self, text: bytes, descriptors: Sequence[int]) -> None:
+        while True:
+            try:
+                socket.send_fds(self._channel, [text], list(descriptors))
+            except BlockingIOError:
+                writable = self._loop.create_future()
+                self._loop.add_writer(self._channel.fileno(), _wake, writable)
+                try:
+                    await writable
+                finally:
+                    self._loop.remove_writer(self._channel.fileno())
+            else:
+                return
+
     # -- the port ------------------------------------------------------------------------------------------------
 
     async def start(self, spec: SandboxSpec, *, weaken: Sequence[str] = ()) -> BwrapSandbox:
-        """Start a sandbox (see the port)."""
-        stage = self.data / "stage" / spec.name
-        binds = [*spec.binds, *_stage_files(stage, spec)]
-        plan = os.memfd_create("plan", os.MFD_CLOEXEC)
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        """Start a sandbox (see the port). A caller who is cancelled leaves none behind."""
+        if spec.name in self._sandboxes:
+            raise SandboxRefused("sandbox.name", f"a sandbox named {spec.name} is here already")
+        plan = json.dumps(self._plan(spec, weaken)).encode()
+        async with self._starts:
+            starting = asyncio.ensure_future(self._start(spec.name, plan))
+            try:
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                undoing = asyncio.ensure_future(_undo(starting))
+                self._undone.add(undoing)
+                undoing.add_done_callback(self._undone.discard)
+                raise
+
+    async def _start(self, name: str, plan: bytes) -> BwrapSandbox:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
+        sandbox = self._sandboxes[name] = BwrapSandbox(self, name, out_read, err_read)
         try:
-            os.write(plan, json.dumps(self._plan(spec, binds, weaken)).encode())
-            sandbox = BwrapSandbox(self, spec.name, stage, out_read, err_read)
-            self._sandboxes[spec.name] = sandbox
-            try:
-                await self.ask("start", [plan, null, out_write, err_write])
-            except SandboxBroken as error:
-                del self._sandboxes[spec.name]
-                os.close(out_write)
-                os.close(err_write)
-                out_write = err_write = -1
-                said = _drain(err_read)
-                sandbox.discard()
+            with contextlib.ExitStack() as stack:
+                null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                given = os.memfd_create("plan", os.MFD_CLOEXEC)
+                for descriptor in (out_write, err_write, null, given):
+                    stack.callback(os.close, descriptor)
+                _write_all(given, plan)
+                answer = await self.ask("start", [given, null, out_write, err_write])
+        except BaseException as error:
+            said = _drain(err_read)
+            self.forget(name)
+            sandbox.discard()
+            if isinstance(error, SandboxBroken):
                 raise _explain(error, said) from error
-            return sandbox
-        finally:
-            for descriptor in (plan, null, out_write, err_write):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            raise
+        sandbox.uppers = {upper: self.data / path for upper, path in answer["uppers"].items()}
+        sandbox.host_uid = answer["host_uid"]
+        return sandbox
 
-    def _plan(self, spec: SandboxSpec, binds: Sequence[Bind], weaken: Sequence[str]) -> dict[str, Any]:
-        def below(path: Path) -> str:
-            return str(path.relative_to(self.data))
-
-        lowers = [below(self._base), *(below(layer) for layer in spec.layers)]
+    def _plan(self, spec: SandboxSpec, weaken: Sequence[str]) -> dict[str, Any]:
+        lowers = [self._below(self._base), *map(self._below, spec.layers)]
+        limits = spec.limits
         return {
             "name": spec.name,
             "argv": list(spec.argv),
@@ -224,54 +263,70 @@ class BwrapBackend:
             "uid": spec.uid,
             "root": {"target": "/", "lowers": lowers, "upper": "root"},
             "overlays": [
-                {"target": o.target, "lowers": [below(path) for path in o.lowers], "upper": o.upper}
+                {"target": o.target, "lowers": [self._below(path) for path in o.lowers], "upper": o.upper}
                 for o in spec.overlays
             ],
-            "binds": [{"source": below(b.source), "target": b.target, "writable": b.writable} for b in binds],
-            "memory": spec.limits.memory,
-            "cpus": spec.limits.cpus,
-            "pids": spec.limits.pids,
-            "disk": spec.limits.disk,
-            "files": spec.limits.files,
+            "binds": [
+                {"source": self._below(b.source), "target": b.target, "writable": b.writable} for b in spec.binds
+            ],
+            "files": {target: base64.b64encode(data).decode() for target, data in spec.files.items()},
+            "memory": limits.memory,
+            "cpus": limits.cpus,
+            "pids": limits.pids,
+            "disk": limits.disk,
+            "open_files": limits.files,
             "sealable": spec.sealable,
             "weaken": list(weaken),
         }
 
+    def _below(self, path: Path) -> str:
+        for candidate in (path, Path(os.path.realpath(path))):
+            if candidate.is_relative_to(self.data):
+                return str(candidate.relative_to(self.data))
+        raise SandboxRefused(
+            "sandbox.path", f"{path} does not lie below {self.data}: nothing else is shown to a sandbox"
+        )
+
     async def report(self) -> BackendReport:
         """Start a sandbox that looks around itself, and say what it saw."""
-        spec = SandboxSpec(name=f"doctor-{os.getpid()}", argv=["/usr/bin/python3", "-I", "-c", PROBE])
+        spec = SandboxSpec(name=f"doctor-{secrets.token_hex(4)}", argv=["/usr/bin/python3", "-I", "-c", PROBE])
         sandbox = await self.start(spec)
         try:
             said = b"".join([piece async for stream, piece in sandbox.stream() if stream == "stdout"])
             ended = await sandbox.wait()
         finally:
             await sandbox.destroy()
-        return read_probe(said, ended, self.facts)
+        return read_probe(said, ended, self.facts, host_uid=sandbox.host_uid)
 
     async def close(self) -> None:
         """End every sandbox and the launcher."""
-        if self._closed:
-            return
-        self._closed = True
-        self._loop.remove_reader(self._channel.fileno())
-        self._channel.close()
+        if self._channel.fileno() >= 0:
+            self._loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+            self._lost("the sandbox backend was closed", "killed")
         await asyncio.to_thread(self._launcher.wait)
-        self._lost()
         for sandbox in list(self._sandboxes.values()):
             sandbox.discard()
         self._sandboxes.clear()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the launcher has ended: closed by us, or dead. Its sandboxes are gone with it."""
+        return bool(self._gone)
+
     def forget(self, name: str) -> None:
+        """Stop listening for a sandbox."""
         self._sandboxes.pop(name, None)
 
 
 class BwrapSandbox:
     """A started sandbox of the bwrap backend."""
 
-    def __init__(self, backend: BwrapBackend, name: str, stage: Path, stdout: int, stderr: int) -> None:
+    def __init__(self, backend: BwrapBackend, name: str, stdout: int, stderr: int) -> None:
         self.name = name
+        self.uppers: dict[str, Path] = {}
+        self.host_uid = -1
         self._backend = backend
-        self._stage = stage
         self._pipes: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
@@ -284,39 +339,44 @@ class BwrapSandbox:
     async def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
         """Yield output as it comes (see the port)."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[tuple[Stream, bytes] | None] = asyncio.Queue()
-        waiting: set[int] = set()
+        pieces: asyncio.Queue[tuple[Stream, bytes]] = asyncio.Queue()
+        left, self._pipes = self._pipes, {}
+        reading = False
+        for descriptor in left.values():
+            os.set_blocking(descriptor, False)
 
-        def readable(name: Stream, descriptor: int) -> None:
-            piece = os.read(descriptor, _PIECE)
-            if not piece:
-                loop.remove_reader(descriptor)
-                os.close(descriptor)
-            elif pieces.qsize() > 16:  # the reader is slower: let the pipe fill up and hold the writer
-                loop.remove_reader(descriptor)
-                waiting.add(descriptor)
-            pieces.put_nowait((name, piece) if piece else None)
+        def read(on: bool) -> None:
+            nonlocal reading
+            reading = on
+            for descriptor in left.values():
+                if on:
+                    loop.add_reader(descriptor, readable)
+                else:
+                    loop.remove_reader(descriptor)
 
-        pipes, self._pipes = self._pipes, {}
-        for name, descriptor in pipes.items():
-            loop.add_reader(descriptor, readable, name, descriptor)
-        left = len(pipes)
+        def readable() -> None:
+            for name in list(left):  # both, stdout first: what is ready together keeps the order of most programs
+                with contextlib.suppress(BlockingIOError):
+                    piece = os.read(left[name], _PIECE)
+                    if not piece:
+                        loop.remove_reader(left[name])
+                        os.close(left.pop(name))
+                    pieces.put_nowait((name, piece))
+            if pieces.qsize() >= _QUEUED:  # both pipes fill up now, and hold the writer
+                read(False)
+
+        read(True)
         try:
-            while left:
-                if waiting and pieces.empty():
-                    for name, descriptor in pipes.items():
-                        if descriptor in waiting:
-                            loop.add_reader(descriptor, readable, name, descriptor)
-                    waiting.clear()
-                item = await pieces.get()
-                if item is None:
-                    left -= 1
-                    continue
-                yield item
+            while left or not pieces.empty():
+                name, piece = await pieces.get()
+                if piece:
+                    yield name, piece
+                if pieces.empty() and not reading:
+                    read(True)
         finally:
-            for descriptor in pipes.values():
-                if loop.remove_reader(descriptor) or descriptor in waiting:
-                    os.close(descriptor)
+            read(False)
+            for descriptor in left.values():
+                os.close(descriptor)
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._end)
@@ -332,45 +392,46 @@ class BwrapSandbox:
             await self._backend.ask("kill", name=self.name)
 
     def upper(self, name: str) -> Path:
-        return self._backend.data / "sandboxes" / self.name / "rw" / name / "up"
+        return self.uppers[name]
 
     async def seal(self, name: str, destination: Path) -> int:
+        place = self._backend.data.joinpath(destination)
         try:
             answer = await self._backend.ask(
-                "seal", name=self.name, upper=name, destination=str(destination.relative_to(self._backend.data))
+                "seal", name=self.name, upper=name, destination=str(place.relative_to(self._backend.data))
             )
         except SandboxBroken as error:
             raise SandboxBroken("layer.unsafe", f"this folder cannot become a layer: {error.message}") from error
         return int(answer["bytes"])
 
     async def destroy(self) -> None:
-        await self._backend.ask("destroy", name=self.name)
+        """Remove everything (see the port). After the backend is closed there is nothing left to remove."""
+        if not self._backend.is_gone:
+            await self._backend.ask("destroy", name=self.name)
         self._backend.forget(self.name)
         self.discard()
 
     def discard(self) -> None:
-        """Close what we hold and remove the staged files."""
+        """Close what we hold."""
         for descriptor in self._pipes.values():
             os.close(descriptor)
         self._pipes = {}
-        shutil.rmtree(self._stage, ignore_errors=True)
 
 
-def _stage_files(stage: Path, spec: SandboxSpec) -> list[Bind]:
-    """Write the spec's small files below `stage` and return one bind per top folder."""
-    tops: set[str] = set()
-    for target, data in spec.files.items():
-        parts = target.split("/")
-        if len(parts) < 3 or parts[0] or ".." in parts or "" in parts[1:]:
-            raise ValueError(f"a file needs an absolute target in a folder: {target!r}")
-        path = stage.joinpath(*parts[1:])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        path.chmod(0o755 if data.startswith(b"#!") else 0o644)
-        tops.add(parts[1])
-    for folder, _, _ in os.walk(stage):
-        os.chmod(folder, 0o755)  # noqa: S103 - other uids read it, inside
-    return [Bind(stage / top, f"/{top}") for top in sorted(tops)]
+async def _undo(starting: asyncio.Future[BwrapSandbox]) -> None:
+    """Destroy what a cancelled caller will never see."""
+    with contextlib.suppress(SandboxBroken, SandboxRefused):
+        await (await starting).destroy()
+
+
+def _wake(writable: asyncio.Future[None]) -> None:
+    if not writable.done():
+        writable.set_result(None)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
 
 
 def _drain(descriptor: int) -> str:
@@ -386,7 +447,7 @@ def _explain(error: SandboxBroken, said: str) -> SandboxRefused | SandboxBroken:
     """Turn bwrap's own words into the command that mends the machine."""
     text = f"{error.message}: {said}" if said else error.message
     lowered = text.lower()
-    if "no permissions to create new namespace" in lowered or "user namespaces are switched off" in lowered:
+    if "new namespace" in lowered or "user namespaces are switched off" in lowered:
         hint = "run as root: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=28633"
         return SandboxRefused(
             "sandbox.no_user_namespaces", f"this machine allows no user namespaces ({text})", hint=hint
@@ -394,6 +455,6 @@ def _explain(error: SandboxBroken, said: str) -> SandboxRefused | SandboxBroken:
     if "rtm_newaddr" in lowered or "uid map: permission denied" in lowered:
         hint = "Ubuntu's AppArmor forbids it; install the profile that `tickover doctor --apparmor` prints"
         return SandboxRefused("sandbox.apparmor", f"user namespaces are restricted here ({text})", hint=hint)
-    if error.code == "sandbox.StartError" or "bwrap:" in lowered:
+    if error.code in {"sandbox.StartError", "sandbox.PlanError"}:
         return SandboxRefused("sandbox.start", f"the sandbox cannot start: {text}")
-    return SandboxBroken(error.code, text, hint=error.hint)
+    return SandboxBroken("sandbox.launcher", text)

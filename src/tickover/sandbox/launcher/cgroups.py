@@ -6,13 +6,17 @@ controllers (SECURITY.md says so). Formats: Documentation/admin-guide/cgroup-v1 
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import signal
 from dataclasses import dataclass, field
 from typing import Final
 
+from tickover.sandbox.launcher import kernel
+
+PREFIX: Final = "tickover-"
 _PERIOD: Final = 100_000  # microseconds
+_OPTIONAL: Final = ("memory.memsw.limit_in_bytes", "memory.swap.max")  # absent where the kernel counts no swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def discover(root: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> Hi
     folders = {}
     for _, names, group in mine:
         for name in names.split(","):
-            path = f"{root}/{name}{group.rstrip('/')}"
+            path = os.path.realpath(f"{root}/{name}{group.rstrip('/')}")  # cpu and cpuacct may be one
             if name in {"memory", "pids", "cpu", "freezer", "cpuacct"} and os.access(path, os.W_OK):
                 folders[name] = path
     return Hierarchy(1, folders) if "pids" in folders and "memory" in folders else None
@@ -77,64 +81,52 @@ class Group:
     version: int
     folders: dict[str, str] = field(default_factory=dict)
 
+    @staticmethod
+    def paths_of(hierarchy: Hierarchy, name: str) -> list[str]:
+        """Return the folders that `make` will make."""
+        return sorted({f"{base}/{PREFIX}{name}" for base in hierarchy.folders.values()})
+
     @classmethod
-    def make(
-        cls, hierarchy: Hierarchy, name: str, *, memory: int | None, pids: int | None, cpus: float | None
-    ) -> Group:
-        """Make the groups and set the limits; on failure nothing is left."""
+    def make(cls, hierarchy: Hierarchy, name: str) -> Group:
+        """Make the groups; on failure nothing is left. The name must be nobody else's."""
+        if hierarchy.version == 2:
+            _open_v2(hierarchy)
         group = cls(hierarchy.version)
         try:
-            if hierarchy.version == 2:
-                group._make_v2(hierarchy, name, memory, pids, cpus)
-            else:
-                group._make_v1(hierarchy, name, memory, pids, cpus)
+            for folder in cls.paths_of(hierarchy, name):
+                os.mkdir(folder)
+                group.folders |= {
+                    c: folder for c, base in hierarchy.folders.items() if folder == f"{base}/{PREFIX}{name}"
+                }
         except OSError:
             group.remove()
             raise
         return group
 
-    def _make_v1(
-        self, hierarchy: Hierarchy, name: str, memory: int | None, pids: int | None, cpus: float | None
-    ) -> None:
-        for controller, base in hierarchy.folders.items():
-            folder = f"{base}/tickover-{name}"
-            if not os.path.isdir(folder):  # cpu and cpuacct may be one
-                os.mkdir(folder)
-            self.folders[controller] = folder
-        if memory is not None:
-            _write(f"{self.folders['memory']}/memory.limit_in_bytes", memory)
-            swap = f"{self.folders['memory']}/memory.memsw.limit_in_bytes"
-            if os.path.exists(swap):
-                _write(swap, memory)
-        if pids is not None:
-            _write(f"{self.folders['pids']}/pids.max", pids)
-        if cpus is not None and "cpu" in self.folders:
-            _write(f"{self.folders['cpu']}/cpu.cfs_period_us", _PERIOD)
-            _write(f"{self.folders['cpu']}/cpu.cfs_quota_us", int(cpus * _PERIOD))
-
-    def _make_v2(
-        self, hierarchy: Hierarchy, name: str, memory: int | None, pids: int | None, cpus: float | None
-    ) -> None:
-        base = hierarchy.folders["freezer"]
-        leaf = f"{base}/tickover-launcher"  # a group with limits may hold no process of its own
-        if base != "/sys/fs/cgroup" and not os.path.isdir(leaf):
-            os.mkdir(leaf)
-            for pid in _read(f"{base}/cgroup.procs").split():
-                _write(f"{leaf}/cgroup.procs", pid)
-        wanted = [c for c in ("memory", "pids", "cpu") if c in hierarchy.folders]
-        _write(f"{base}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in wanted))
-        folder = f"{base}/tickover-{name}"
-        os.mkdir(folder)
-        self.folders = dict.fromkeys(hierarchy.folders, folder)
-        if memory is not None:
-            _write(f"{folder}/memory.max", memory)
-            if os.path.exists(f"{folder}/memory.swap.max"):
-                _write(f"{folder}/memory.swap.max", 0)
-            _write(f"{folder}/memory.oom.group", 1)
-        if pids is not None:
-            _write(f"{folder}/pids.max", pids)
-        if cpus is not None and "cpu" in wanted:
-            _write(f"{folder}/cpu.max", f"{int(cpus * _PERIOD)} {_PERIOD}")
+    def limit(self, *, memory: int | None, pids: int | None, cpus: float | None) -> None:
+        """Set the limits: bytes, processes, CPUs."""
+        if self.version == 2:
+            values: tuple[tuple[str, str, object], ...] = (
+                ("memory", "memory.max", memory),
+                ("memory", "memory.swap.max", None if memory is None else 0),
+                ("memory", "memory.oom.group", None if memory is None else 1),
+                ("pids", "pids.max", pids),
+                ("cpu", "cpu.max", None if cpus is None else f"{int(cpus * _PERIOD)} {_PERIOD}"),
+            )
+        else:
+            values = (
+                ("memory", "memory.limit_in_bytes", memory),
+                ("memory", "memory.memsw.limit_in_bytes", memory),
+                ("pids", "pids.max", pids),
+                ("cpu", "cpu.cfs_period_us", None if cpus is None else _PERIOD),
+                ("cpu", "cpu.cfs_quota_us", None if cpus is None else int(cpus * _PERIOD)),
+            )
+        for controller, name, value in values:
+            if value is None or controller not in self.folders:
+                continue
+            path = f"{self.folders[controller]}/{name}"
+            if name not in _OPTIONAL or os.path.exists(path):
+                _write(path, value)
 
     def _paths(self) -> list[str]:
         return sorted(set(self.folders.values()))
@@ -154,7 +146,7 @@ class Group:
         for _ in range(500):
             if self._is_frozen() == frozen:
                 return
-            select.select([], [], [], 0.01)
+            kernel.pause(0.01)
         raise OSError(f"the processes of {folder} do not freeze")
 
     def _is_frozen(self) -> bool:
@@ -196,21 +188,35 @@ class Group:
 
 def remove_folder(folder: str) -> None:
     """Kill every process in one group folder and remove it; used by the sweep too."""
-    state = f"{folder}/freezer.state"
-    if os.path.exists(state):
-        _write(state, "THAWED")
     for _ in range(500):
         try:
+            if os.path.exists(state := f"{folder}/freezer.state"):
+                _write(state, "THAWED")
+            if os.path.exists(kill := f"{folder}/cgroup.kill"):
+                _write(kill, 1)
             for pid in _read(f"{folder}/cgroup.procs").split():
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
             os.rmdir(folder)
         except FileNotFoundError:
             return
         except OSError:
-            select.select([], [], [], 0.01)  # dying processes leave in a moment
+            kernel.pause(0.01)  # dying processes leave in a moment
         else:
             return
     raise OSError(f"cannot empty {folder}")
+
+
+def _open_v2(hierarchy: Hierarchy) -> None:
+    """Let children of our group have controllers: a group with limits below it may hold no process itself."""
+    base = hierarchy.folders["freezer"]
+    wanted = [name for name in ("memory", "pids", "cpu") if name in hierarchy.folders]
+    if set(wanted) <= set(_read(f"{base}/cgroup.subtree_control").split()):
+        return
+    if os.path.exists(f"{base}/cgroup.type"):  # not the machine's root group
+        leaf = f"{base}/{PREFIX}launcher"
+        os.makedirs(leaf, exist_ok=True)
+        for pid in _read(f"{base}/cgroup.procs").split():
+            with contextlib.suppress(ProcessLookupError):
+                _write(f"{leaf}/cgroup.procs", pid)
+    _write(f"{base}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))

@@ -1,23 +1,19 @@
-"""How much a sandbox may write: a file system of that size as root, a watcher otherwise.
-
-As root every sandbox gets a sparse ext4 image: full is ENOSPC at once, for bytes and for files. An ordinary user
-cannot mount one, so a watcher walks the writable folders and sums resident memory where no control group counts it;
-between two looks more can be written (RLIMIT_FSIZE bounds one file), and SECURITY.md says so.
-"""
+"""How much a sandbox may write: as root a file system image of that size, full at once for bytes and for files."""
 
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Final
 
 from tickover.sandbox.launcher import kernel
 
-_STEP: Final = 0.25  # seconds between two looks, at least
+BYTES_PER_FILE: Final = 16384
+"""One file (inode) is allowed for so many bytes of the limit: what mkfs.ext4 gives by default."""
+
 _PATH: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
+_BLOCK: Final = 4096
 
 
 def can_make_images() -> bool:
@@ -31,18 +27,22 @@ def _mkfs() -> str | None:
 
 def template(folder: str, size: int) -> str:
     """Make (or find) an empty file system image of `size` bytes below `folder`."""
+    size = max(size, 4 << 20) // _BLOCK * _BLOCK
     path = f"{folder}/ext4-{size}"
     if os.path.exists(path):
         return path
-    making = f"{path}.{os.getpid()}"
-    with open(making, "wb") as image:
-        image.truncate(size)
     program = _mkfs()
     if program is None:
         raise OSError("mkfs.ext4 is not installed")
-    options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-    command = [program, "-q", "-F", "-b", "4096", "-m", "0", "-O", "^has_journal,^resize_inode", "-E", options, making]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, env={"PATH": _PATH})
+    making = f"{path}.{os.getpid()}"
+    with open(making, "wb") as image:
+        image.truncate(size)
+    features = ("-b", str(_BLOCK), "-i", str(BYTES_PER_FILE), "-m", "0", "-O", "^has_journal,^resize_inode")
+    command = [program, "-q", "-F", *features, "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", making]
+    made = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env={"PATH": _PATH})
+    if made.returncode != 0:
+        os.unlink(making)
+        raise OSError(f"mkfs.ext4 makes no file system of {size} bytes: {made.stderr.decode(errors='replace').strip()}")
     os.rename(making, path)
     return path
 
@@ -67,70 +67,18 @@ def mount_image(image: str, target: str) -> None:
     """Mount an image; the loop device goes away with the mount."""
     descriptor = os.open(image, os.O_RDWR | os.O_CLOEXEC)
     try:
-        device = kernel.attach_loop(descriptor)
+        path, device = kernel.attach_loop(descriptor)
     finally:
         os.close(descriptor)
     try:
         flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
-        kernel.mount(device, target, "ext4", flags, "noinit_itable,errors=continue")
+        kernel.mount(path, target, "ext4", flags, "noinit_itable,errors=continue")
     finally:
-        kernel.release_loop(device)
+        os.close(device)
 
 
 def is_full(path: str) -> bool:
-    """Whether the file system at `path` has no block or no inode left to give."""
+    """Whether the file system at `path` has next to nothing left to give: what failed there failed for that."""
     status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize < 64 << 10 or status.f_favail < 16
-
-
-def folder_bytes(path: str, as_owner: list[str]) -> int:
-    """Sum the blocks of a tree that may be hostile and changing, by du(1), with the rights of its owner."""
-    command = [*as_owner, "du", "-sx", "--block-size=1", "--", path]
-    found = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env={"PATH": _PATH})
-    number, _, _ = found.stdout.partition(b"\t")
-    return int(number) if number.isdigit() else 0
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below `pid` (and itself), as /proc tells them."""
-    stack = [pid]
-    while stack:
-        current = stack.pop()
-        yield current
-        try:
-            with open(f"/proc/{current}/task/{current}/children", encoding="ascii") as children:
-                stack += [int(child) for child in children.read().split()]
-        except OSError:
-            continue
-
-
-def resident(pid: int) -> int:
-    """Sum the resident memory below `pid`, in bytes; shared pages count once per process."""
-    total = 0
-    for process in descendants(pid):
-        try:
-            with open(f"/proc/{process}/statm", encoding="ascii") as numbers:
-                total += int(numbers.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError):
-            continue
-    return total
-
-
-def watch(init: int, folder: str, as_owner: list[str], *, disk: int | None, memory: int | None, out: int) -> None:
-    """Run in a child of the launcher: write one byte, `d` or `m`, when a limit is passed; never return before."""
-    pause = _STEP
-    rounds = 0
-    while True:
-        readable, _, _ = select.select([], [], [out], pause)
-        if readable or not os.path.exists(f"/proc/{init}"):
-            return
-        if memory is not None and resident(init) > memory:
-            os.write(out, b"m")
-            return
-        if disk is not None and rounds % 2 == 0:
-            before = os.times().elapsed
-            if folder_bytes(folder, as_owner) > disk:
-                os.write(out, b"d")
-                return
-            pause = max(_STEP, 4 * (os.times().elapsed - before))
-        rounds += 1
+    least = max(1 << 20, status.f_blocks * status.f_frsize // 64)
+    return status.f_bavail * status.f_frsize < least or status.f_favail < 16

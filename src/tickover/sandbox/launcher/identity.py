@@ -1,7 +1,9 @@
 """Who a sandbox is on the host, when we run as root: a private range of 65,536 uids and gids, never host uid 0.
 
-Everything of ours on disk that a sandbox may own is stored in ONE canonical range; each sandbox sees it through
-id-mapped mounts as its own range, so that layers, checkouts and workspaces need no chown and two runs share no uid.
+A sandbox is started as `AGENT` of a user namespace over that range, just as an ordinary user would start it: the
+`uid` that it shows inside is a label for that one host uid. Everything of ours on disk that a sandbox may own is stored
+in ONE canonical range; each sandbox sees it through id-mapped mounts as its own range, so that layers, checkouts and
+workspaces need no chown and two runs share no uid.
 The ranges lie in 0x70000000..0x7fffffff, which systemd's "Users, Groups, UIDs and GIDs" leaves unused.
 """
 
@@ -16,6 +18,8 @@ from tickover.sandbox.launcher import kernel
 RANGE: Final = 65536
 CANONICAL: Final = 0x7000_0000
 SLOTS: Final = 4000
+AGENT: Final = 1000
+"""The member of a range that every sandbox runs as."""
 
 
 class Slot:
@@ -25,25 +29,20 @@ class Slot:
         self.number = number
         self.first = CANONICAL + number * RANGE
         self._lock = lock
-        self._namespaces: dict[int, int] = {}
-        self._idmap: int | None = None
-
-    def namespace(self, uid: int) -> int:
-        """Return the descriptor of a user namespace 0..65535 -> this range, owned by the inside's `uid`."""
-        if uid not in self._namespaces:
-            self._namespaces[uid] = user_namespace(0, self.first, owner=self.first + uid)
-        return self._namespaces[uid]
-
-    def idmap(self) -> int:
-        """Return the descriptor of the namespace that shows the canonical range as this one."""
-        if self._idmap is None:
-            self._idmap = user_namespace(CANONICAL, self.first, owner=None)
-        return self._idmap
+        self.namespace = self.idmap = -1
+        """User namespaces: 0..65535 -> this range, and the canonical range -> this one."""
+        try:
+            self.namespace = _user_namespace(0, self.first)
+            self.idmap = _user_namespace(CANONICAL, self.first)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the range back to the machine."""
-        for descriptor in (*self._namespaces.values(), *([] if self._idmap is None else [self._idmap])):
-            os.close(descriptor)
+        for descriptor in (self.namespace, self.idmap):
+            if descriptor >= 0:
+                os.close(descriptor)
         self._lock.close()
 
 
@@ -79,17 +78,16 @@ class Slots:
         self._free.clear()
 
 
-def user_namespace(inside: int, outside: int, *, owner: int | None) -> int:
-    """Make a user namespace mapping `inside`.. to `outside`.. (RANGE ids) and return its descriptor."""
+def _user_namespace(inside: int, outside: int) -> int:
+    """Make a user namespace mapping `inside`.. to `outside`.. (RANGE ids) and return its descriptor.
+
+    It belongs to the host's root, so that no process of the range has rights over it.
+    """
     ready_read, ready_write = os.pipe()
     done_read, done_write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            if owner is not None:
-                os.setgroups([])
-                os.setresgid(owner, owner, owner)
-                os.setresuid(owner, owner, owner)
             kernel.unshare(kernel.CLONE_NEWUSER)
             os.write(ready_write, b"x")
             os.close(done_write)

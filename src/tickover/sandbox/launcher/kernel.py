@@ -7,8 +7,11 @@ Sources: linux/include/uapi/linux/{mount,sched,loop,openat2}.h and the man pages
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
+import resource
+import select
 import struct
 from typing import Final
 
@@ -57,12 +60,17 @@ def _syscall(number: int, what: str, *arguments: object) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave shared namespaces (section 2 of the manual)."""
+    """Leave the namespaces that we share with our parent; flags as in clone(2)."""
     _checked(_libc.unshare(flags), "unshare")
 
 
+def enter_user_namespace(descriptor: int) -> None:
+    """Become part of a user namespace, with every capability in it: setns(2)."""
+    _checked(_libc.setns(descriptor, CLONE_NEWUSER), "setns")
+
+
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Mount a file system (section 2 of the manual)."""
+    """Mount a file system; arguments as in the man page of the same name, section 2."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     options = None if data is None else data.encode()
     _checked(_libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), options), f"mount {target}")
@@ -111,35 +119,46 @@ def attach_copy(source: int, target: str, *, idmap: int | None, writable: bool) 
         os.close(tree)
 
 
-def attach_loop(image: int) -> str:
-    """Give the image file a loop device that frees itself after its last unmount; return its path."""
+def attach_loop(image: int) -> tuple[str, int]:
+    """Give the image file a loop device; return its path and descriptor.
+
+    It frees itself when its last opener is gone, so mount it before the descriptor is closed.
+    """
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    flags = _LO_FLAGS_AUTOCLEAR
+    info = struct.pack("5Q4I64s64s32s2Q", 0, 0, 0, 0, 0, 0, 0, 0, flags, b"", b"", b"", 0, 0)
+    configuration = struct.pack("2I", image, 4096) + info + bytes(64)
     try:
         for _ in range(64):  # another process may take the free one first
             path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
             device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            info = struct.pack("5Q4I64s64s32s2Q", 0, 0, 0, 0, 0, 0, 0, 0, _LO_FLAGS_AUTOCLEAR, b"", b"", b"", 0, 0)
             try:
-                fcntl.ioctl(device, _LOOP_CONFIGURE, struct.pack("2I", image, 4096) + info + bytes(64))
-            except BlockingIOError:
-                os.close(device)
-                continue
+                fcntl.ioctl(device, _LOOP_CONFIGURE, configuration)
             except OSError as error:
                 os.close(device)
-                if error.errno != 16:  # EBUSY: taken
+                if error.errno != errno.EBUSY:
                     raise
                 continue
-            # AUTOCLEAR frees it when the last opener is gone: the mount must come before this descriptor closes.
-            _open_loops[path] = device
-            return path
+            return path, device
     finally:
         os.close(control)
-    raise OSError(16, "no free loop device")
+    raise OSError(errno.EBUSY, "no free loop device")
 
 
-_open_loops: dict[str, int] = {}
+def allow_many_files() -> None:
+    """Raise our own limit of open files to what the machine allows: a sandbox holds half a dozen."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def release_loop(path: str) -> None:
-    """Close our descriptor of a loop device: from now on its mount alone keeps it."""
-    os.close(_open_loops.pop(path))
+def ready(descriptor: int, events: int, seconds: float) -> int:
+    """Wait for poll(2) events on one descriptor; return those that came (0 = none in time)."""
+    poll = select.poll()
+    poll.register(descriptor, events)
+    found = poll.poll(seconds * 1000)
+    return found[0][1] if found else 0
+
+
+def pause(seconds: float) -> None:
+    """Wait for something that tells nobody when it is done (a control group that empties)."""
+    select.select([], [], [], seconds)

@@ -6,20 +6,21 @@ Each protection has a name. A launcher started with `--weaken-for-tests` leaves 
 
 from __future__ import annotations
 
+import base64
 import json
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tickover.sandbox.launcher.skeleton import system_arguments
+from tickover.sandbox.launcher.skeleton import EMPTY, OURS, system_arguments
 
 PROTECTIONS: Final = (
     "system_call_filter",
     "empty_network",
     "private_processes",
     "private_ipc",
-    "new_session",
     "no_capabilities",
     "empty_environment",
     "closed_descriptors",
@@ -31,14 +32,14 @@ PROTECTIONS: Final = (
     "disk_limit",
     "core_dumps_off",
     "small_shared_memory",
-    "private_mounts_only",
+    "read_only_binds",
 )
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
-USERNS_FD: Final = 9
-"""One digit, because dash closes no other; bwrap leaks the descriptor of --userns into the command."""
 
 _SHARED_MEMORY: Final = 256 << 20  # bytes; Docker's default is 64 MiB, browsers want more
+_NUMBERS: Final = {"memory": 1 << 20, "cpus": 0.01, "pids": 4, "disk": 1 << 20}
+_MOST: Final = 1 << 50
 
 
 class PlanError(ValueError):
@@ -74,12 +75,13 @@ class Plan:
     root: Layers
     overlays: tuple[Layers, ...] = ()
     binds: tuple[Show, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)
     uid: int = 1000
     memory: int | None = None
     cpus: float | None = None
     pids: int | None = None
     disk: int | None = None
-    files: int = 4096
+    open_files: int = 4096
     sealable: bool = False
     weaken: frozenset[str] = field(default_factory=frozenset)
 
@@ -90,14 +92,23 @@ class Plan:
     def uppers(self) -> tuple[str, ...]:
         return tuple(layers.upper for layers in (self.root, *self.overlays) if layers.upper is not None)
 
+    def file_binds(self) -> list[tuple[str, str]]:
+        """Return (path relative to the folder of files, target): our own top folders whole, other files one by one."""
+        others = (*(layers.target for layers in self.overlays), *(bind.target for bind in self.binds))
+        whole = set(OURS) - {target.split("/")[1] for target in others if target != "/"}
+        tops = sorted({target.split("/")[1] for target in self.files} & whole)
+        alone = [target for target in sorted(self.files) if target.split("/")[1] not in whole]
+        return [(top, f"/{top}") for top in tops] + [(target[1:], target) for target in alone]
+
 
 def _target(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or ".." in value.split("/"):
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or posixpath.normpath(value) != value:
         raise PlanError(f"not an absolute path inside: {value!r}")
     return value
 
 
-def _source(value: Any) -> str:
+def relative(value: Any) -> str:
+    """Return a path below the data folder as it is. Raises PlanError for one that could leave it."""
     if not isinstance(value, str) or not value or value.startswith("/") or "\0" in value or ".." in value.split("/"):
         raise PlanError(f"not a path below the data folder: {value!r}")
     return value
@@ -107,7 +118,27 @@ def _layers(data: dict[str, Any]) -> Layers:
     upper = data.get("upper")
     if upper is not None and not NAME.fullmatch(upper):
         raise PlanError(f"not a name: {upper!r}")
-    return Layers(_target(data["target"]), tuple(_source(path) for path in data["lowers"]), upper)
+    return Layers(_target(data["target"]), tuple(relative(path) for path in data["lowers"]), upper)
+
+
+def _files(data: dict[str, str]) -> dict[str, bytes]:
+    files = {_target(target): base64.b64decode(text, validate=True) for target, text in data.items()}
+    for target in files:
+        if target.count("/") < 2:
+            raise PlanError(f"a file needs a folder of its own: {target!r}")
+        parent = posixpath.dirname(target)
+        while parent != "/":
+            if parent in files:
+                raise PlanError(f"{parent!r} is a file and a folder")
+            parent = posixpath.dirname(parent)
+    return files
+
+
+def _number(data: dict[str, Any], name: str) -> Any:
+    value = data[name]
+    if value is not None and not (type(value) in (int, float) and _NUMBERS[name] <= value <= _MOST):
+        raise PlanError(f"{name} is {value!r}; it is a number of at least {_NUMBERS[name]}, or none")
+    return value if value is None or name == "cpus" else int(value)
 
 
 def parse(text: bytes, *, may_weaken: bool) -> Plan:
@@ -121,24 +152,34 @@ def parse(text: bytes, *, may_weaken: bool) -> Plan:
             cwd=_target(data["cwd"]),
             root=_layers(data["root"]),
             overlays=tuple(_layers(item) for item in data["overlays"]),
-            binds=tuple(Show(_source(b["source"]), _target(b["target"]), bool(b["writable"])) for b in data["binds"]),
+            binds=tuple(Show(relative(b["source"]), _target(b["target"]), bool(b["writable"])) for b in data["binds"]),
+            files=_files(data["files"]),
             uid=int(data["uid"]),
-            memory=data["memory"],
-            cpus=data["cpus"],
-            pids=data["pids"],
-            disk=data["disk"],
-            files=int(data["files"]),
+            memory=_number(data, "memory"),
+            cpus=_number(data, "cpus"),
+            pids=_number(data, "pids"),
+            disk=_number(data, "disk"),
+            open_files=int(data["open_files"]),
             sealable=bool(data["sealable"]),
             weaken=frozenset(data.get("weaken", ())),
         )
+        words = (*plan.argv, *plan.env, *plan.env.values())
+        if not plan.argv or not plan.argv[0] or any("\0" in word for word in words) or "" in plan.env:
+            raise PlanError("argv is empty, or a word of argv or env is none")
+        if not NAME.fullmatch(plan.name):
+            raise PlanError(f"not a name: {plan.name!r}")
+    except PlanError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"malformed plan: {error!r}") from error
-    if not NAME.fullmatch(plan.name):
-        raise PlanError(f"not a name: {plan.name!r}")
     if not 0 <= plan.uid < 65534:
         raise PlanError(f"uid {plan.uid} is outside the sandbox's range")
-    if not plan.argv or any("\0" in word for word in (*plan.argv, *plan.env, *plan.env.values())):
-        raise PlanError("argv is empty, or a word of argv or env holds a NUL")
+    if plan.open_files < 16:
+        raise PlanError(f"{plan.open_files} open files are too few to start anything")
+    if any("=" in name for name in plan.env):
+        raise PlanError("a name in env holds `=`")
+    if len(plan.uppers) != len(set(plan.uppers)):
+        raise PlanError("two overlays share one upper")
     if plan.weaken and not may_weaken:
         raise PlanError("this launcher weakens nothing")
     if plan.weaken - set(PROTECTIONS):
@@ -150,65 +191,71 @@ def parse(text: bytes, *, may_weaken: bool) -> Plan:
 class Descriptors:
     """Numbers of inherited descriptors that bwrap reads or writes."""
 
-    info: int
+    arguments: int
+    status: int
     block: int
     seccomp: int
 
 
-def bwrap_arguments(
-    plan: Plan, place: Callable[[str], str], upper: Callable[[str], tuple[str, str]], fds: Descriptors, *, as_root: bool
+def bwrap_options(
+    plan: Plan,
+    place: Callable[[str, bool], str],
+    upper: Callable[[str], tuple[str, str]],
+    files: Callable[[str], str],
+    fds: Descriptors,
 ) -> list[str]:
-    """Return bwrap's arguments. `place` gives the visible path of a source, `upper` the (upper, work) of a name."""
-    arguments = ["--unshare-uts", "--hostname", "sandbox", "--unshare-cgroup-try", "--clearenv"]
-    if plan.keeps("private_uids") and as_root:
-        arguments += ["--userns", str(USERNS_FD)]
-    elif not as_root:
-        arguments += ["--unshare-user"]
-    if plan.keeps("private_uids") or not as_root:
-        arguments += ["--uid", str(plan.uid), "--gid", str(plan.uid)]
-    arguments += _flag(plan, "dies_with_launcher", ["--die-with-parent"])
-    arguments += _flag(plan, "empty_network", ["--unshare-net"])
-    arguments += _flag(plan, "private_processes", ["--unshare-pid"])
-    arguments += _flag(plan, "private_ipc", ["--unshare-ipc"])
-    arguments += _flag(plan, "new_session", ["--new-session"])
-    arguments += ["--cap-drop", "ALL"] if plan.keeps("no_capabilities") else ["--cap-add", "ALL"]
+    """Return bwrap's options, for `--args`: its command line shows neither environment nor host paths.
+
+    `place` gives the visible path of a source below the data folder (source, writable), `upper` the (upper, work)
+    folders of a name, `files` the path of one of our staged files.
+    """
+    uid = str(plan.uid if plan.keeps("private_uids") else 0)
+    options = ["--unshare-user", "--uid", uid, "--gid", uid]
+    options += ["--unshare-uts", "--hostname", "sandbox", "--unshare-cgroup-try", "--new-session", "--clearenv"]
+    options += _flag(plan, "dies_with_launcher", ["--die-with-parent"])
+    options += _flag(plan, "empty_network", ["--unshare-net"])
+    options += _flag(plan, "private_processes", ["--unshare-pid"])
+    options += _flag(plan, "private_ipc", ["--unshare-ipc"])
+    options += ["--cap-drop", "ALL"] if plan.keeps("no_capabilities") else ["--cap-add", "ALL"]
     if plan.keeps("base_allowlist"):
-        arguments += [*_overlay(plan.root, place, upper), *system_arguments()]
+        options += [*_overlay(plan.root, place, upper), *system_arguments()]
     else:
-        arguments += ["--bind", "/", "/"]
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
+        options += ["--bind", "/", "/"]
+    options += ["--proc", "/proc", "--dev", "/dev"]
     if plan.keeps("small_shared_memory"):
         # /dev is a tmpfs that the sandbox owns: read-only, so that RAM cannot be filled through it.
-        arguments += ["--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
+        options += ["--size", str(_SHARED_MEMORY), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
     for layers in plan.overlays:
-        arguments += _overlay(layers, place, upper)
+        options += _overlay(layers, place, upper)
     for bind in plan.binds:
-        arguments += ["--bind" if bind.writable else "--ro-bind", place(bind.source), bind.target]
+        writable = bind.writable or not plan.keeps("read_only_binds")
+        options += ["--bind" if writable else "--ro-bind", place(bind.source, writable), bind.target]
+    for path, target in plan.file_binds():
+        options += ["--ro-bind", files(path), target]
     for name, value in plan.env.items():
-        arguments += ["--setenv", name, value]
-    arguments += ["--chdir", plan.cwd]
-    arguments += _flag(plan, "system_call_filter", ["--seccomp", str(fds.seccomp)])
-    arguments += ["--info-fd", str(fds.info), "--block-fd", str(fds.block), "--"]
-    if as_root and plan.keeps("private_uids") and plan.keeps("closed_descriptors"):
-        arguments += ["/bin/sh", "-c", f'exec {USERNS_FD}>&-; exec "$@"', "sh"]
-    return [*arguments, *plan.argv]
+        options += ["--setenv", name, value]
+    options += ["--chdir", plan.cwd]
+    options += _flag(plan, "system_call_filter", ["--seccomp", str(fds.seccomp)])
+    return [*options, "--json-status-fd", str(fds.status), "--block-fd", str(fds.block)]
 
 
-def _flag(plan: Plan, protection: str, arguments: list[str]) -> Iterable[str]:
-    return arguments if plan.keeps(protection) else ()
+def _flag(plan: Plan, protection: str, options: list[str]) -> Iterable[str]:
+    return options if plan.keeps(protection) else ()
 
 
-def _overlay(layers: Layers, place: Callable[[str], str], upper: Callable[[str], tuple[str, str]]) -> list[str]:
-    sources = [place(lower) for lower in layers.lowers]
+def _overlay(layers: Layers, place: Callable[[str, bool], str], upper: Callable[[str], tuple[str, str]]) -> list[str]:
+    sources = [place(lower, False) for lower in layers.lowers]
+    words = [word for source in sources for word in ("--overlay-src", source)]
     if layers.upper is not None:
-        top, work = upper(layers.upper)
-        return [
-            *(word for source in sources for word in ("--overlay-src", source)),
-            "--overlay",
-            top,
-            work,
-            layers.target,
-        ]
+        return [*words, "--overlay", *upper(layers.upper), layers.target]
     if len(sources) == 1:  # an overlay needs two layers to be read-only
         return ["--ro-bind", sources[0], layers.target]
-    return [*(word for source in sources for word in ("--overlay-src", source)), "--ro-overlay", layers.target]
+    return [*words, "--ro-overlay", layers.target]
+
+
+def fixed_folders() -> frozenset[str]:
+    """Return the folders of the base (relative) that a layer must leave folders: bwrap mounts on some of them."""
+    folders = set(EMPTY)
+    words = system_arguments()
+    folders |= {target[1:] for target in words[2::3] if target.startswith("/etc/")}
+    return frozenset(folders | {posixpath.dirname(folder) for folder in folders} - {""})

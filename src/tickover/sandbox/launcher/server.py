@@ -1,4 +1,4 @@
-"""The launcher's loop: one request at a time on a socketpair, one event when a sandbox ends.
+"""The launcher's loop: requests on a socketpair, one event when a sandbox ends.
 
 A request is one datagram of JSON, `{"id", "do", ...}`; `start` carries descriptors: the plan (a memfd), stdin,
 stdout, stderr. The answer is `{"id", "ok"}` or `{"id", "error", "message"}`. An event is `{"event": "exit", "name",
@@ -14,16 +14,26 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from typing import Any, Final
 
+from tickover.sandbox.launcher import berth as berths
 from tickover.sandbox.launcher import cgroups, disk, kernel, seccomp, skeleton
 from tickover.sandbox.launcher import plan as plans
-from tickover.sandbox.launcher.process import Machine, Process, StartError
+from tickover.sandbox.launcher.berth import Berth, Machine
+from tickover.sandbox.launcher.process import Process, StartError
+from tickover.sandbox.launcher.seal import check_tree
 from tickover.sandbox.launcher.sweep import sweep
+from tickover.sandbox.launcher.watch import Watch
 
 MESSAGE_BYTES: Final = 64 << 10
-_FOLDERS: Final = ("base", "layers", "checkouts", "mirrors", "stage", "sandboxes")
+_FOLDERS: Final = ("base", "layers", "checkouts", "mirrors", "stage", "sandboxes", "spare")
+_SEALED_INTO: Final = ("layers", "checkouts", "stage")
+_IDLE: Final = 0.05  # seconds without a request before the next berth is made in advance
+_FAILURES: Final = (OSError, ValueError, KeyError, TypeError, StartError, RecursionError, subprocess.SubprocessError)
+
+Request = dict[str, Any]
 
 
 class Launcher:
@@ -34,33 +44,58 @@ class Launcher:
         self.machine = machine
         self.may_weaken = may_weaken
         self.sandboxes: dict[str, Process] = {}
+        self.starting: dict[str, int] = {}  # name -> id of the request that waits for it to stand
+        self.leaving: dict[str, list[Callable[[], None]]] = {}  # name -> what to do when its folder is gone
+        self.sealing: set[str] = set()
+        self.spare: Berth | None = None
+        self.spare_size: int | None = None
+        self.watch = Watch(machine.data, machine.as_owner(), lambda name, why: self.sandboxes[name].kill(why))
         self.poll = select.epoll()
         self.handlers: dict[int, Callable[[], None]] = {}
+        self.requests: dict[str, Callable[[Request, list[int]], dict[str, Any] | None]] = {
+            "start": self._start,
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "seal": self._seal,
+            "destroy": self._destroy,
+        }
         self.open = True
 
     def serve(self) -> None:
         """Answer until the other side closes; then end everything."""
         self._listen(self.channel.fileno(), self._request)
         while self.open:
-            for descriptor, _ in self.poll.poll():
-                handler = self.handlers.get(descriptor)
-                if handler is not None:
-                    handler()
-        for sandbox in self.sandboxes.values():
-            sandbox.kill("killed")
-        for sandbox in self.sandboxes.values():
-            if sandbox.ended is None:
-                sandbox.finished()
-            sandbox.remove()
-        self.machine.slots.close()
+            # One event at a time: a handler may close a descriptor whose number the next one of a batch would name.
+            found = self.poll.poll(self._patience(), 1)
+            handler = self.handlers.get(found[0][0]) if found else self._idle
+            if handler is not None:
+                handler()
+            self.watch.look()
+        self._end()
 
-    def _listen(self, descriptor: int, handler: Callable[[], None]) -> None:
+    def _patience(self) -> float | None:
+        times = [self.watch.seconds(), _IDLE if self._wants_spare() else None]
+        return min((seconds for seconds in times if seconds is not None), default=None)
+
+    def _listen(self, descriptor: int, handler: Callable[[], None], events: int = select.EPOLLIN) -> None:
         self.handlers[descriptor] = handler
-        self.poll.register(descriptor, select.EPOLLIN)
+        self.poll.register(descriptor, events)
 
     def _forget(self, descriptor: int) -> None:
         if self.handlers.pop(descriptor, None) is not None:
             self.poll.unregister(descriptor)
+
+    def _when_gone(self, pid: int, handler: Callable[[], None]) -> None:
+        """Call the handler when our child `pid` has ended."""
+        descriptor = os.pidfd_open(pid)
+
+        def gone() -> None:
+            self._forget(descriptor)
+            os.close(descriptor)
+            os.waitpid(pid, 0)
+            handler()
+
+        self._listen(descriptor, gone)
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -68,31 +103,33 @@ class Launcher:
         except OSError:
             self.open = False
 
+    def _fail(self, request: int, error: BaseException) -> None:
+        self._send({"id": request, "error": type(error).__name__, "message": str(error)})
+
     def _request(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 8)
-        except ConnectionError:  # the other side died with answers unread
+            data, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 8, socket.MSG_CMSG_CLOEXEC)
+        except OSError:
             data, descriptors = b"", []
         if not data:
             self.open = False
             return
-        request = json.loads(data)
+        number = 0
         try:
-            answer = getattr(self, f"do_{request['do']}")(request, descriptors)
-        except (OSError, ValueError, StartError, KeyError, RecursionError) as error:
-            number = getattr(error, "errno", None)
-            failure = {"error": type(error).__name__, "errno": number, "message": str(error)}
-            self._send({"id": request["id"], **failure})
+            request = json.loads(data)
+            number = request["id"]
+            answer = self.requests[request["do"]](request, descriptors)
+        except _FAILURES as error:
+            self._fail(number, error)
         else:
             if answer is not None:
-                self._send({"id": request["id"], "ok": answer})
+                self._send({"id": number, "ok": answer})
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    # -- the messages --------------------------------------------------------------------------------------------
-
-    def do_hello(self, _request: dict[str, Any], _descriptors: list[int]) -> dict[str, Any]:
+    def hello(self) -> dict[str, Any]:
+        """Return what the client should know of this machine."""
         hierarchy = self.machine.hierarchy
         return {
             "pid": os.getpid(),
@@ -103,68 +140,190 @@ class Launcher:
             "images": self.machine.images,
         }
 
-    def do_start(self, _request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    # -- start ---------------------------------------------------------------------------------------------------
+
+    def _start(self, request: Request, descriptors: list[int]) -> None:
         text, stdin, stdout, stderr = descriptors
         plan = plans.parse(os.pread(text, os.fstat(text).st_size, 0), may_weaken=self.may_weaken)
-        if plan.name in self.sandboxes:
-            raise ValueError(f"a sandbox named {plan.name} runs already")
-        sandbox = Process(self.machine, plan)
-        sandbox.start(stdin, stdout, stderr)
+        if plan.name in self.sandboxes or plan.name in self.leaving:
+            raise ValueError(f"a sandbox named {plan.name} is here already")
+        imaged = self.machine.images and not plan.sealable and plan.keeps("disk_limit") and plan.uppers
+        berth = self._berth(plan.disk if imaged else None)
+        sandbox = Process(self.machine, plan, berth)
+        try:
+            berth.take(plan.name)
+            sandbox.start(stdin, stdout, stderr)
+        except _FAILURES as error:
+            self._clear(plan.name, berth, lambda error=error: self._fail(request["id"], error))  # type: ignore[misc]
+            return
         self.sandboxes[plan.name] = sandbox
+        self.starting[plan.name] = request["id"]
+        self._listen(sandbox.gate, lambda: self._stands(sandbox), select.EPOLLOUT)
         self._listen(sandbox.outer_fd, lambda: self._ended(sandbox))
-        if sandbox.watch_fd >= 0:
-            self._listen(sandbox.watch_fd, lambda: self._limit(sandbox, sandbox.watch_fd))
-        return {"pid": sandbox.init}
 
-    def do_kill(self, request: dict[str, Any], _descriptors: list[int]) -> dict[str, Any]:
+    def _berth(self, size: int | None) -> Berth:
+        self.spare_size = size
+        spare, self.spare = self.spare, None
+        if spare is not None and spare.size == size:
+            return spare
+        if spare is not None:
+            self._clear(spare.token, spare, _nothing)
+        return Berth(self.machine, size)
+
+    def _wants_spare(self) -> bool:
+        return self.spare is None and self.spare_size is not None
+
+    def _idle(self) -> None:
+        if self._wants_spare():
+            try:
+                self.spare = Berth(self.machine, self.spare_size)
+            except OSError:  # the next start will say why
+                self.spare_size = None
+
+    def _stands(self, sandbox: Process) -> None:
+        self._forget(sandbox.gate)
+        if sandbox.stands():
+            self._started(sandbox)
+
+    def _started(self, sandbox: Process) -> None:
+        plan = sandbox.plan
+        self.watch.add(plan.name, sandbox.init, sandbox.berth.top, **sandbox.to_watch())
+        uppers = {name: os.path.relpath(sandbox.upper(name), self.machine.data) for name in plan.uppers}
+        answer = {"pid": sandbox.init, "host_uid": sandbox.host_uid, "uppers": uppers}
+        self._send({"id": self.starting.pop(plan.name), "ok": answer})
+
+    # -- the other messages --------------------------------------------------------------------------------------
+
+    def _kill(self, request: Request, _descriptors: list[int]) -> dict[str, Any]:
         sandbox = self.sandboxes.get(request["name"])
         if sandbox is not None:
             sandbox.kill("killed")
         return {}
 
-    def do_freeze(self, request: dict[str, Any], _descriptors: list[int]) -> dict[str, Any]:
-        sandbox = self.sandboxes[request["name"]]
-        if sandbox.ended is None:
+    def _freeze(self, request: Request, _descriptors: list[int]) -> dict[str, Any]:
+        sandbox = self.sandboxes.get(request["name"])
+        if sandbox is not None:
             sandbox.freeze(bool(request["frozen"]))
         return {}
 
-    def do_seal(self, request: dict[str, Any], _descriptors: list[int]) -> dict[str, Any]:
-        sandbox = self.sandboxes[request["name"]]
-        destination = request["destination"]
-        if sandbox.ended is None or not sandbox.plan.sealable or destination.split("/")[0] not in _FOLDERS:
-            raise ValueError("only an ended, sealable sandbox seals, into a folder of ours")
-        return {"bytes": sandbox.seal(request["upper"], destination)}
+    def _seal(self, request: Request, _descriptors: list[int]) -> None:
+        name, number = request["name"], request["id"]
+        sandbox, upper, destination = self.sandboxes[name], request["upper"], plans.relative(request["destination"])
+        if sandbox.ended is None or not sandbox.plan.sealable or upper not in sandbox.plan.uppers:
+            raise ValueError("only an upper of an ended, sealable sandbox can be sealed")
+        if destination.split("/")[0] not in _SEALED_INTO or name in self.sealing:
+            raise ValueError("it is sealed once, into a folder of ours")
+        target = f"{self.machine.data}/{destination}"
+        keep = plans.fixed_folders() if upper == "root" else frozenset()
+        said, say = os.pipe()
+        pid = os.fork()  # a tree may have a million entries: others must not wait for it
+        if pid == 0:
+            try:
+                os.write(say, json.dumps(_checked(sandbox.upper(upper), keep)).encode()[:4096])
+            finally:
+                os._exit(0)
+        os.close(say)
+        self.sealing.add(name)
 
-    def do_destroy(self, request: dict[str, Any], _descriptors: list[int]) -> dict[str, Any] | None:
-        sandbox = self.sandboxes.pop(request["name"], None)
+        def checked() -> None:
+            self.sealing.discard(name)
+            answer = os.read(said, 8192)
+            os.close(said)
+            try:
+                result = json.loads(answer or b'{"unsafe": "nobody could look at it"}')
+                if "unsafe" in result:
+                    raise ValueError(result["unsafe"])
+                if self.sandboxes.get(name) is not sandbox:
+                    raise ValueError("it was destroyed meanwhile")
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                if os.path.lexists(target):
+                    raise FileExistsError(17, "it is sealed already", destination)
+                os.rename(sandbox.upper(upper), target)
+            except (OSError, ValueError) as error:
+                self._fail(number, error)
+            else:
+                self._send({"id": number, "ok": result})
+
+        self._when_gone(pid, checked)
+
+    def _destroy(self, request: Request, _descriptors: list[int]) -> dict[str, Any] | None:
+        name = request["name"]
+
+        def gone() -> None:
+            self._send({"id": request["id"], "ok": {}})
+
+        if name in self.leaving:
+            self.leaving[name].append(gone)
+            return None
+        sandbox = self.sandboxes.get(name)
         if sandbox is None:
             return {}
         if sandbox.ended is None:
             sandbox.kill("killed")
             self._ended(sandbox)
-        removal = os.pidfd_open(pid := sandbox.begin_removal())
-
-        def removed() -> None:
-            self._forget(removal)
-            os.close(removal)
-            os.waitpid(pid, 0)
-            sandbox.end_removal()
-            self._send({"id": request["id"], "ok": {}})
-
-        self._listen(removal, removed)
+        if self.sandboxes.pop(name, None) is None:  # it never stood, and is being cleared
+            self.leaving[name].append(gone)
+        else:
+            self._clear(name, sandbox.berth, gone)
         return None
 
-    # -- what happens by itself ----------------------------------------------------------------------------------
+    # -- its end -------------------------------------------------------------------------------------------------
 
     def _ended(self, sandbox: Process) -> None:
-        self._forget(sandbox.outer_fd)
-        if sandbox.watch_fd >= 0:
-            self._forget(sandbox.watch_fd)
-        self._send({"event": "exit", "name": sandbox.plan.name, **sandbox.finished()})
+        name = sandbox.plan.name
+        for descriptor in (sandbox.outer_fd, sandbox.gate):
+            self._forget(descriptor)
+        if name in self.starting and sandbox.stands():
+            self._started(sandbox)
+        self.watch.remove(name)
+        end = sandbox.collect()
+        if name not in self.starting:
+            self._send({"event": "exit", "name": name, **end})
+            return
+        del self.sandboxes[name]
+        request = self.starting.pop(name)
+        error = StartError("bwrap could not build the sandbox")
+        self._clear(name, sandbox.berth, lambda: self._fail(request, error))
 
-    def _limit(self, sandbox: Process, descriptor: int) -> None:
-        self._forget(descriptor)
-        sandbox.limit_passed()
+    def _clear(self, name: str, berth: Berth, then: Callable[[], None]) -> None:
+        """Remove everything of a sandbox that has no process left; deleting goes on beside other work."""
+        self.leaving[name] = [then]
+        berth.leave()
+
+        def removed() -> None:
+            berth.end()
+            for call in self.leaving.pop(name):
+                call()
+
+        self._when_gone(berths.start_removal(berth.folder, self.machine.as_owner()), removed)
+
+    def _end(self) -> None:
+        self._forget(self.channel.fileno())
+        for sandbox in self.sandboxes.values():
+            sandbox.kill("killed")
+        for name, sandbox in self.sandboxes.items():
+            for descriptor in (sandbox.outer_fd, sandbox.gate):
+                self._forget(descriptor)
+            if sandbox.ended is None:
+                sandbox.collect()
+            self._clear(name, sandbox.berth, _nothing)
+        if self.spare is not None:
+            self._clear(self.spare.token, self.spare, _nothing)
+        self.sandboxes.clear()
+        while self.leaving:
+            self.handlers[self.poll.poll(None, 1)[0][0]]()
+        self.machine.slots.close()
+
+
+def _nothing() -> None:
+    return
+
+
+def _checked(path: str, keep: frozenset[str]) -> dict[str, Any]:
+    try:
+        return {"bytes": check_tree(path, keep_folders=keep)}
+    except (OSError, ValueError, RecursionError) as error:
+        return {"unsafe": str(error)}
 
 
 def prepare(data: str, bwrap: str) -> Machine:
@@ -189,9 +348,11 @@ def prepare(data: str, bwrap: str) -> Machine:
         as_root=as_root,
         hierarchy=cgroups.discover(),
         images=as_root and disk.can_make_images(),
-        seccomp=seccomp.program(platform.machine()),
+        seccomp=b"",
     )
-    machine.skeleton = skeleton.build(f"{data}/base", lambda path: machine.own(path, 1000))
+    counted = machine.hierarchy is not None and "memory" in machine.hierarchy.folders
+    machine.seccomp = seccomp.program(platform.machine(), memory_is_counted=counted)
+    machine.skeleton = skeleton.build(f"{data}/base", machine.own)
     sweep(machine)
     return machine
 
@@ -213,16 +374,18 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o022)
     channel = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)
+    os.close(null)
     kernel.become_subreaper()
+    kernel.allow_many_files()
     data, bwrap = (os.path.realpath(path) for path in arguments[:2])
     try:
         machine = prepare(data, bwrap)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, subprocess.SubprocessError) as error:
         channel.send(json.dumps({"id": 0, "error": type(error).__name__, "message": str(error)}).encode())
         return 1
     launcher = Launcher(channel, machine, may_weaken="--weaken-for-tests" in arguments[2:])
-    channel.send(json.dumps({"id": 0, "ok": launcher.do_hello({}, [])}).encode())
+    channel.send(json.dumps({"id": 0, "ok": launcher.hello()}).encode())
     launcher.serve()
     return 0

@@ -20,10 +20,13 @@ _ETC_FILES: Final = (
     "debian_version", "os-release", "lsb-release", "rpc", "inputrc", "magic", "ssl/openssl.cnf", "ca-certificates.conf",
 )  # fmt: skip
 _ETC_FOLDERS: Final = ("alternatives", "ld.so.conf.d", "ssl/certs", "pki/tls/certs", "pki/ca-trust/extracted", "fonts")
-_EMPTY: Final = (
+OURS: Final = ("tickover", "check", "subject", "repo")
+"""Top folders that hold nothing but what one sandbox is shown."""
+EMPTY: Final = (
     "usr", "proc", "dev", "run", "mnt", "opt", "srv", "root", "var", "var/tmp", "var/cache", "var/lib", "tmp", "home",
-    "home/agent", "workspace", "subject", "check", "repo", "tickover", "etc",
+    "home/agent", "workspace", "etc", *OURS,
 )  # fmt: skip
+"""Folders that every sandbox has."""
 _GENERATED: Final = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nagent:x:1000:1000:agent:/home/agent:/bin/bash\n"
     "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -75,7 +78,7 @@ def build(folder: str, own: Callable[[str], None]) -> str:
     making = f"{path}.{os.getpid()}"
     shutil.rmtree(making, ignore_errors=True)
     os.makedirs(making, mode=0o755)
-    for name in _EMPTY:
+    for name in EMPTY:
         os.mkdir(f"{making}/{name}")
         os.chmod(f"{making}/{name}", 0o1777 if name in {"tmp", "var/tmp"} else 0o755)
     for name in _SYSTEM:
