@@ -12,20 +12,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal
 from tickover.control.house import House
-from tickover.control.keep import TTL, Kept, unless_gone
+from tickover.control.keep import TTL, Kept
 from tickover.control.keepsake import keep_workspace
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
+from tickover.control.walk import Walk
 from tickover.control.work import Worked, work
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
@@ -93,7 +94,7 @@ class Attempt:
         self.record = record
         self.kept = kept
         self.number = number
-        self.phase: Phase | None = None
+        self.walk = Walk(record, kept)
         self.judge: Judge | None = None
 
     async def run(self) -> Retry | None:
@@ -111,7 +112,7 @@ class Attempt:
             except (TickoverError, OSError) as error:
                 return await self._could_not_start(error)
             try:
-                async with self.timed(Phase.AGENT):
+                async with self.walk.timed(Phase.AGENT):
                     worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
@@ -122,35 +123,26 @@ class Attempt:
     # -- before the agent ------------------------------------------------------------------------------------------
 
     async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
-        async with self.timed(Phase.PREFLIGHT):
-            resolved = await self.unless_cancelled(resolve(self.house, self.accepted, self.record))
-            await self.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
-        prepared = await prepare(self, resolved, teardown)
-        async with self.timed(Phase.BASELINE):
+        async with self.walk.timed(Phase.PREFLIGHT):
+            resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record))
+            await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
+        prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, teardown)
+        async with self.walk.timed(Phase.BASELINE):
             self.judge = Judge(self.house, self.accepted, prepared, self.record)
-            await self.unless_cancelled(self.judge.baseline())
+            await self.walk.unless_cancelled(self.judge.baseline())
         return prepared
-
-    @asynccontextmanager
-    async def timed(self, phase: Phase) -> AsyncIterator[None]:
-        self.phase = phase
-        async with self.record.phase(phase):
-            yield
-
-    async def unless_cancelled(self, what: Awaitable[T]) -> T:
-        return await unless_gone(what, self.kept)
 
     async def _could_not_start(self, error: TickoverError | OSError) -> Retry | None:
         if isinstance(error, StoreError):
             raise error
-        if (cause := refusal(error, self.phase)) is not None:
+        if (cause := refusal(error, self.walk.phase)) is not None:
             await self.record.add(RunRefused(cause=cause))
             return None
         return await self._ended_early(ended_by(error))
 
     async def _ended_early(self, ended: Ended) -> Retry | None:
         """End an attempt whose agent never started."""
-        cause = ended.cause(self.phase)
+        cause = ended.cause(self.walk.phase)
         await self.record.add(AttemptFinished(execution=ended.execution, cause=cause))
         return await self._again(cause, Outcome.NONE)
 
@@ -159,16 +151,16 @@ class Attempt:
     async def _judge_and_keep(self, worked: Worked) -> Retry | None:
         assert self.judge is not None
         cause = worked.cause
-        async with self.timed(Phase.VERIFY):
-            await self.judge.look(worked.workspace, wait=self.accepted.request.wait and not self.kept.gone.is_set())
-        async with self.timed(Phase.ARTIFACTS):
+        async with self.walk.timed(Phase.VERIFY):
+            await self.judge.look(worked.workspace, wait=self.accepted.request.wait, stop=self.kept.gone)
+        async with self.walk.timed(Phase.ARTIFACTS):
             await self.judge.take_artifacts(worked.workspace)
             if self.accepted.request.keep:
                 await keep_workspace(self.house, worked.workspace, f"{self.record.run}-{self.number}")
         await self.record.add(AttemptFinished(execution=worked.execution, cause=cause))
         outcome = await self._verdict()
         if self.routine.state:
-            async with self.timed(Phase.STATE):
+            async with self.walk.timed(Phase.STATE):
                 await self.judge.keep_state(worked.workspace, outcome, self.record.fence)
         if outcome in {Outcome.VERIFIED, Outcome.NOOP}:
             await self.judge.remember_commits(self.record.fence)

@@ -11,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from tickover.agents.base import Block, Skill
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
 from tickover.control.record import Recorder
+from tickover.control.walk import Walk
 from tickover.core.definition import Routine
-from tickover.core.event import LayerReady, VersionResolved
+from tickover.core.event import FindingReported, LayerReady, VersionResolved
+from tickover.core.finding import FindingCode, found
 from tickover.core.status import Phase
 from tickover.routines.skill import IN_REPOSITORY, find_skill
 from tickover.routines.skill import Skill as Found
@@ -28,12 +31,9 @@ from tickover.sandbox.base import BackendReport, Bind, ResourceLimits, SandboxRe
 from tickover.workspace.base import Commit, TrustedFile, Workspace
 from tickover.workspace.checkout import Checkouts, mirror_target
 from tickover.workspace.folders import Folders
-from tickover.workspace.layer import Layers, Setup, declared_files, host_base
+from tickover.workspace.layer import Layers, Setup, SetupFailed, declared_files, host_base
 from tickover.workspace.state import unpack
 from tickover.workspace.tree import Tree
-
-if TYPE_CHECKING:
-    from tickover.control.execute import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,24 +137,23 @@ async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:
     return find_skill(name, accepted.loaded.tree, repositories)
 
 
-async def prepare(attempt: Attempt, resolved: Resolved, teardown: AsyncExitStack) -> Prepared:
+async def prepare(
+    house: House, accepted: Accepted, resolved: Resolved, record: Recorder, walk: Walk, teardown: AsyncExitStack
+) -> Prepared:
     """Make the folders, each in its phase; they are held until `teardown`."""
-    house, accepted = attempt.house, attempt.accepted
     routine = accepted.routine
     folders = Folders(house.data, house.backend)
     layers: tuple[Path, ...] = ()
     if routine.environment.setup.run is not None:
-        async with attempt.timed(Phase.LAYER):
-            layers = (
-                await attempt.unless_cancelled(_layer(house, routine, resolved, folders, attempt.record, teardown)),
-            )
-    async with attempt.timed(Phase.CLONE):
+        async with walk.timed(Phase.LAYER):
+            layers = (await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, teardown)),)
+    async with walk.timed(Phase.CLONE):
         current = house.store.states.current(routine.name) if routine.state else None
         state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
         if state is not None:
             teardown.callback(state.close)
         checkouts = Checkouts(house.data, house.backend, folders)
-        workspace = await attempt.unless_cancelled(
+        workspace = await walk.unless_cancelled(
             teardown.enter_async_context(
                 checkouts.workspace(
                     resolved.subject, state=state.path if state else None, empty=list(routine.artifacts)
@@ -183,7 +182,13 @@ async def _layer(
 
     layers = Layers(house.data, house.backend, folders)
     timeout = float(routine.limits.timeout)
-    held, result = await layers.get(setup, limits=machine_limits(routine), timeout_s=timeout, known_paths=known)
+    try:
+        held, result = await layers.get(setup, limits=machine_limits(routine), timeout_s=timeout, known_paths=known)
+    except SetupFailed as error:
+        log = await asyncio.to_thread(house.blobs.put, error.output)
+        detail: dict[str, JsonValue] = {"log_blob": log, "line": error.line}
+        await record.add(FindingReported.of(found(FindingCode.STEP_FAILED, "the setup script failed", detail=detail)))
+        raise
     teardown.callback(held.close)
     log = await asyncio.to_thread(house.blobs.put, result.output)
     await record.add(

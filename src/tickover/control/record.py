@@ -39,12 +39,14 @@ class Recorder:
 
     def tell(self) -> None:
         """Show the observer what it has not seen, in order, whoever wrote it."""
-        if self._observe is None:
+        observe, self._observe = self._observe, None  # one that raises is not called again
+        if observe is None:
             return
         while fresh := self._journal.read(self.run, self._seen):
             for event in fresh:
                 self._seen = event.seq
-                self._observe(event)
+                observe(event)
+        self._observe = observe
 
     @asynccontextmanager
     async def phase(self, phase: Phase) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ repository that knows the mirror's objects.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import Final
 from tickover.control.house import House
 from tickover.core.errors import TickoverError
 from tickover.core.text import one_line
-from tickover.sandbox.base import ResourceLimits, SandboxSpec
+from tickover.sandbox.base import ResourceLimits, Sandbox, SandboxSpec
 from tickover.workspace.base import SUBJECT, Commit, Workspace
 from tickover.workspace.git import Said
 
 _MOST: Final = 1 << 30  # bytes of a bundle
 _BUNDLE: Final = "git bundle create -q - HEAD --branches --tags"
-_TIMEOUT: Final = 300.0
+_TIMEOUT: Final = 60.0  # seconds: the agent may have made something that never answers
 
 
 class SubjectGit:
@@ -76,19 +77,12 @@ class SubjectGit:
             limits=ResourceLimits(),
         )
         sandbox = await self._house.backend.start(spec)
-        said = b""
-        written = 0
         try:
-            with destination.open("wb") as file:
-                async for stream, piece in sandbox.stream():
-                    if stream == "stderr":
-                        said = (said + piece)[-4096:]
-                        continue
-                    written += len(piece)
-                    if written > _MOST:
-                        raise TickoverError("check.subject_git", "the agent's clone holds more than 1 GiB of objects")
-                    file.write(piece)
-            ended = await sandbox.wait()
+            async with asyncio.timeout(_TIMEOUT):
+                said = await _kept(sandbox, destination)
+                ended = await sandbox.wait()
+        except TimeoutError:
+            raise TickoverError("check.subject_git", f"the agent's clone was not read within {_TIMEOUT:g} s") from None
         finally:
             await sandbox.destroy()
         if ended.code != 0:
@@ -110,3 +104,19 @@ class SubjectGit:
         # HEAD of the copy is where the agent's HEAD was, whatever branch that is.
         await self._git(copy, "update-ref", "--no-deref", "HEAD", "refs/tickover/HEAD")
         return copy
+
+
+async def _kept(sandbox: Sandbox, destination: Path) -> bytes:
+    """Write what comes out to a file of ours; return the end of what git says besides."""
+    said = b""
+    written = 0
+    with destination.open("wb") as file:
+        async for stream, piece in sandbox.stream():
+            if stream == "stderr":
+                said = (said + piece)[-4096:]
+                continue
+            written += len(piece)
+            if written > _MOST:
+                raise TickoverError("check.subject_git", "the agent's clone holds more than 1 GiB of objects")
+            file.write(piece)
+    return said

@@ -70,8 +70,8 @@ class Judge:
         finally:
             hands.close()
 
-    async def look(self, workspace: Workspace, *, wait: bool) -> None:
-        """Ask every check that bears on this run; with `wait`, until those with `within` are decided."""
+    async def look(self, workspace: Workspace, *, wait: bool, stop: asyncio.Event) -> None:
+        """Ask every check that bears on this run; with `wait`, until those with `within` are decided, or `stop`."""
         await self._read_claim(workspace)
         hands = self._hands(workspace)
         began = time.monotonic()
@@ -83,9 +83,8 @@ class Judge:
                     patience = float(check.patience) - (time.monotonic() - began)
                     await self._evaluate(id_, check, hands, patience)
                 open_ = [(i, c) for i, c in open_ if self.results[i].result is CheckResult.PENDING]
-                if not wait or not open_:
+                if not wait or not open_ or await _set_within(stop, pause):
                     return
-                await asyncio.sleep(pause)
                 pause = min(pause * 2, _ASK_AGAIN[1])
         finally:
             hands.close()
@@ -211,6 +210,14 @@ class Judge:
         """Note where the repositories were that the checks asked about: `state.last_commit` of the next run."""
         if self._commits:
             await asyncio.to_thread(self._house.store.verifier.record, self._record.run, fence, self._commits)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def _checks(accepted: Accepted) -> Iterator[tuple[CheckId, Check]]:
