@@ -1,15 +1,16 @@
 """The hands of a check: everything it may look at, out of the agent's reach.
 
 A verifying sandbox is new: the base and the setup layer (never the agent's root), another uid where there is one, no
-network, an empty home, only pinned files in /check, the workspace read-only at /subject. The subject's own code runs
-only where the check asks for it, with the trusted copies laid over it first.
+network, an empty home, only pinned files in /check, the workspace read-only at /subject, where no link that the agent
+made leads out of it (to /check, or to what the check itself writes). The subject's own code runs only where the check
+asks for it, with the trusted copies laid over it first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -23,10 +24,13 @@ from tickover.core.check import Subject
 from tickover.core.definition import Routine
 from tickover.core.errors import TickoverError
 from tickover.sandbox.base import Bind, Overlay, Sandbox, SandboxRefused, SandboxSpec
-from tickover.workspace.artifacts import read_file
+from tickover.workspace.artifacts import read_file, read_files
 from tickover.workspace.base import SUBJECT, Workspace
+from tickover.workspace.base import SubjectFile as Found
+from tickover.workspace.shelf import Held
 
 CHECK: Final = "/check"
+_TOGETHER: Final = 1 << 20  # bytes of each file that are read in one go with others
 _ENV: Final = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/home/agent",
@@ -43,13 +47,24 @@ _ENV: Final = {
 class VerifierHands:
     """Hands over one workspace: as the agent found it (baseline), or as it left it."""
 
-    def __init__(self, house: House, routine: Routine, prepared: Prepared, workspace: Workspace, run: str) -> None:
+    def __init__(
+        self,
+        house: House,
+        routine: Routine,
+        prepared: Prepared,
+        workspace: Workspace,
+        run: str,
+        files: Collection[str] = (),
+    ) -> None:
         self._house = house
         self._routine = routine
         self._prepared = prepared
         self._workspace = workspace
         self._run = run
         self._subject_git = SubjectGit(house, workspace)
+        self._files = files  # will be asked for, so they are read together
+        self._found: Mapping[str, Found] | None = None
+        self._inward: Held | None = None
 
     async def run_pinned(self, run: str, *, subject: Subject, timeout_s: float) -> PinnedRun:
         """Run a shell line in a fresh verifying sandbox (see the port)."""
@@ -69,12 +84,16 @@ class VerifierHands:
             )
 
     async def _overlay(self, subject: Subject, teardown: AsyncExitStack) -> Overlay:
-        if not subject.run:
-            return self._workspace.subject()
         lowers = self._workspace.subject().lowers
+        folders = self._prepared.folders
+        if not subject.run:
+            if self._workspace.upper is None:
+                return self._workspace.subject()
+            if self._inward is None:
+                self._inward = await folders.inward(lowers, self._workspace.upper)
+            return Overlay(SUBJECT, (*lowers, *(() if self._inward.empty else (self._inward.path,))), None)
         if subject.restore:
             trusted = await self._prepared.resolved.trusted_files(subject.restore)
-            folders = self._prepared.folders
             restored = await folders.restored(lowers, subject.restore, trusted)
             teardown.callback(folders.discard, restored)
             lowers = (*lowers, *(() if restored.empty else (restored.path,)))
@@ -82,8 +101,21 @@ class VerifierHands:
 
     async def read_subject(self, path: str, *, max_bytes: int) -> SubjectFile:
         """Read a file of the workspace through a sandbox."""
-        found = await read_file(self._house.backend, self._workspace, path, max_bytes)
+        found = (await self._read_together()).get(path)
+        if found is None or (found.status == "too_large" and max_bytes > _TOGETHER):
+            found = await read_file(self._house.backend, self._workspace, path, max_bytes)
+        if found.status == "file" and found.size > max_bytes:
+            return SubjectFile("too_large", b"", found.size, found.written, "larger than is read")
         return SubjectFile(found.status, found.data, found.size, found.written, found.reason)
+
+    async def _read_together(self) -> Mapping[str, Found]:
+        if self._found is None:
+            wanted = dict.fromkeys(self._files, _TOGETHER)
+            try:
+                self._found = await read_files(self._house.backend, self._workspace, wanted) if wanted else {}
+            except TickoverError:  # whoever asks for one of them is told why
+                self._found = {}
+        return self._found
 
     async def read_pinned(self, path: str) -> bytes:
         """Read a file of the routine's `checks/`."""
@@ -122,8 +154,10 @@ class VerifierHands:
         return await get(url, timeout_s=timeout_s)
 
     def close(self) -> None:
-        """Remove our copy of the agent's objects."""
+        """Remove our copy of the agent's objects, and what hides its links."""
         self._subject_git.close()
+        if self._inward is not None:
+            self._prepared.folders.discard(self._inward)
 
 
 async def run_line(

@@ -1,4 +1,4 @@
-"""Small sealed folders laid over a workspace: files of ours put in place, globs emptied.
+"""Small sealed folders laid over a workspace: files of ours put in place, globs emptied, links hidden.
 
 Emptying is done by removing what is there, in a sandbox, in an overlay over the folders below; the whiteouts that
 this leaves are the sealed folder. So a checkout stays one for all, whatever a routine declares as artifacts.
@@ -23,6 +23,7 @@ from tickover.workspace.shelf import Held, Shelf
 
 _TREE: Final = "/workspace"
 _FRAMES: Final = "/tickover-frames/stream"
+_WRITTEN: Final = "/written"
 _FORMAT: Final = 1
 STAGED: Final = "frames-*"
 """The names of our staged files in DATA/stage."""
@@ -87,8 +88,16 @@ class Folders:
             key = {"restored": new_name("once")}
             return await self._shaped(key, tuple(lowers), remove=globs, frames=path)
 
+    async def inward(self, lowers: Sequence[Path], written: Path) -> Held:
+        """Return a folder that hides the links in `written`, the top one of `lowers`, that lead out of the tree.
+
+        Where it is shown to a check, they would lead to what is the check's own. It fits these lowers only and is
+        not shared: give it to `discard` when done. Raises TickoverError `workspace.reshape` for what cannot be read.
+        """
+        return await self._shaped({"inward": new_name("once")}, tuple(lowers), written=written)
+
     def discard(self, held: Held) -> None:
-        """Remove a folder of `restored`."""
+        """Remove a folder of `restored` or `inward`."""
         self.shelf.discard(held)
 
     async def _shaped(
@@ -99,11 +108,14 @@ class Folders:
         remove: Sequence[str] = (),
         frames: Path | None = None,
         into: str = "",
+        written: Path | None = None,
     ) -> Held:
         async def build(destination: Path) -> dict[str, Any]:
             request: dict[str, Any] = {"root": _TREE, "remove": list(remove), "into": into}
             request["frames"] = _FRAMES if frames is not None else None
-            binds = (Bind(frames, _FRAMES),) if frames is not None else ()
+            request["written"] = _WRITTEN if written is not None else None
+            shown = ((frames, _FRAMES), (written, _WRITTEN))
+            binds = tuple(Bind(source, target) for source, target in shown if source is not None)
             overlay = Overlay(_TREE, lowers or (self._nothing(),), "shaped")
             async with ran(self._backend, "reshape", request, overlays=(overlay,), binds=binds, sealable=True) as ended:
                 did = json.loads(ended.stdout)

@@ -1,4 +1,4 @@
-"""Empty some globs and put some files, in a writable tree that may be hostile. Says how much it did, as JSON.
+"""Empty globs, put files, hide links, in a writable tree that may be hostile. Says how much it did, as JSON.
 
 The request is /tickover/request.json, the files come as frames. Links are removed, never followed.
 """
@@ -58,6 +58,38 @@ def _open(parent: int, name: str) -> int:
         os.close(parent)
 
 
+def hide(root: str, written: str) -> int:
+    """Remove the links of `written`, the top of the tree at `root`, that lead out of the tree; return how many.
+
+    Whatever cannot be looked at is an error, because it could hold such a link.
+    """
+    removed = 0
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        for entry in _entries(root + folder, written + folder):
+            path = f"{folder}/{entry.name}"
+            if entry.is_symlink() and _leads_out(root, root + path):
+                os.unlink(root + path)
+                removed += 1
+            elif entry.is_dir(follow_symlinks=False):
+                todo.append(path)
+    return removed
+
+
+def _entries(folder: str, written: str) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(written))
+    except PermissionError:  # closed to its owner; what is shown read-only cannot be opened, the tree can
+        os.chmod(folder, 0o755)  # noqa: S103
+        return list(os.scandir(folder))
+
+
+def _leads_out(root: str, link: str) -> bool:
+    # Near PATH_MAX realpath(3) gives up where the kernel need not: such a link goes.
+    return len(os.fsencode(link)) > 2000 or not f"{os.path.realpath(link)}/".startswith(f"{root}/")
+
+
 def put(root: int, frames: str) -> int:
     """Write the files of a stream of frames; return how many."""
     written = 0
@@ -107,6 +139,8 @@ def main() -> None:
         request = json.load(file)
     root = _open(os.open("/", _FOLDER), request["root"])
     removed = empty(root, Globs(request["remove"]))
+    if request["written"]:
+        removed += hide(request["root"], request["written"])
     into = _make_way(root, check_path(request["into"]).split("/")) if request["into"] else root
     written = put(into, request["frames"]) if request["frames"] else 0
     json.dump({"removed": removed, "written": written}, sys.stdout)
