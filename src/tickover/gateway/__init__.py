@@ -1,0 +1,18 @@
+"""The gateway: a run's only way out. It judges destinations and requests by `core`, and keeps the receipts.
+
+Bricks without input or output: bytes go in, in whatever pieces they arrive; parts, bytes or a refusal come out.
+
+    refusal.py       why something does not go through: a status and a stable reason, for the run to read
+    target.py        authorities and paths, in one spelling each
+    dns.py           a query -> an answer made here; a fake address per allowed name
+    hello.py         the first TLS message of a client -> the name it asks for
+    fields.py        header fields: strict in, hop-by-hop out
+    framing.py       where a body ends; chunks in and out
+    http1.py         HTTP/1.1 requests and responses, read strictly and written anew, never passed on raw
+    certificates.py  a certificate authority per run, leaf certificates, TLS contexts
+    scrub.py         a secret that an upstream echoes, blotted out of a stream
+    secrets.py       a secret's value under the instance's key
+    presets.py       hosts under one name: data files, and what this machine's own package managers use
+
+What comes from a sandbox is hostile: every reader is bounded, and the only error it raises is a refusal.
+"""
