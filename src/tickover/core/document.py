@@ -14,10 +14,16 @@ class DocumentError(ValueError):
     """The text is no JSON, or none that a program should hold."""
 
 
-def read_json(text: bytes | str) -> JsonValue:
-    """Read one JSON document. Depth is at most 100, numbers are finite and short, text is UTF-8."""
+def read_json(text: bytes | str, *, unique: bool = False) -> JsonValue:
+    """Read one JSON document. Depth is at most 100, numbers are finite and short, text is UTF-8.
+
+    With `unique` a key that stands twice in a map is an error, also where only its case differs: readers disagree
+    about which one counts.
+    """
+    pairs = _unique if unique else None
     try:
-        value: JsonValue = json.loads(text.decode() if isinstance(text, bytes) else text, parse_constant=_no_constant)
+        decoded = text.decode() if isinstance(text, bytes) else text
+        value: JsonValue = json.loads(decoded, parse_constant=_no_constant, object_pairs_hook=pairs)
     except RecursionError:
         raise DocumentError("it nests too deeply") from None
     except UnicodeDecodeError:
@@ -30,6 +36,12 @@ def read_json(text: bytes | str) -> JsonValue:
         raise DocumentError("a number in it is too long") from None
     _bound(value)
     return value
+
+
+def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    if len({key.casefold() for key, _ in pairs}) != len(pairs):
+        raise DocumentError("a key stands twice in a map")
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> NoReturn:

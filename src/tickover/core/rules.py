@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tickover.core.check import Check, CommandCheck, GitCheck, HttpCheck, SqlCheck
 from tickover.core.definition import Model, Routine
 from tickover.core.permission import ConnectorPermission, PushPermission
+from tickover.core.push import NO_REF
 from tickover.core.template import IN_CHECKS, IN_REFS, TemplateError, references
 from tickover.core.trigger import EventTrigger, WebhookTrigger
 
@@ -59,10 +60,6 @@ def _inputs(routine: Routine) -> Iterator[Problem]:
             yield Problem("definition.default", f"the default is no {each.type}", ("inputs", name, "default"))
 
 
-# git check-ref-format(1), plus: no leading dash, which would be an option.
-_NO_REF = re.compile(r"^[-/.]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|[./]$|^@$|^$")
-
-
 def _repositories(routine: Routine) -> Iterator[Problem]:
     for name, repository in routine.repositories.items():
         at: KeyPath = ("repositories", name)
@@ -74,7 +71,7 @@ def _repositories(routine: Routine) -> Iterator[Problem]:
                 continue
             if "{{" in ref:
                 yield from _template(ref, IN_REFS, (*at, key), routine)
-            elif _NO_REF.search(ref):
+            elif NO_REF.search(ref):
                 yield Problem("definition.ref", "not a name that git allows for a branch, tag or commit", (*at, key))
 
 
