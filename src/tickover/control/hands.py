@@ -38,9 +38,15 @@ _ENV: Final = {
     "PYTHONSAFEPATH": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_GLOBAL": "/tickover/gitconfig",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
+}
+_GIT_TRUSTS_OURS_ONLY: Final = {
+    # Git takes a repository of another owner for dangerous, and so is the agent's: its configuration starts programs.
+    # This makes every owner another one; our mirrors are named in /tickover/gitconfig.
+    "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1",
+    "GIT_CONFIG_NOSYSTEM": "1",
 }
 
 
@@ -81,6 +87,7 @@ class VerifierHands:
                 layers=prepared.layers,
                 overlays=(overlay,),
                 binds=self._workspace.repositories,
+                env={} if subject.run else _GIT_TRUSTS_OURS_ONLY,
             )
 
     async def _overlay(self, subject: Subject, teardown: AsyncExitStack) -> Overlay:
@@ -171,18 +178,19 @@ async def run_line(
     layers: tuple[Path, ...] = (),
     overlays: tuple[Overlay, ...] = (),
     binds: tuple[Bind, ...] = (),
+    env: Mapping[str, str] = _GIT_TRUSTS_OURS_ONLY,
 ) -> PinnedRun:
     """Run a pinned shell line in /check of a fresh sandbox, with what `layers`, `overlays` and `binds` show."""
     pinned = {f"{CHECK}/{path}": data for path, data in resolved.pinned.items()}
     spec = SandboxSpec(
         name=f"{run}-v-{secrets.token_hex(3)}",
         argv=["/bin/bash", "--norc", "--noprofile", "-c", line],
-        env={**_ENV, **_commits(resolved)},
+        env={**_ENV, **_commits(resolved), **env},
         cwd=CHECK,
         layers=layers,
         overlays=overlays,
         binds=binds,
-        files=pinned or {f"{CHECK}/.none": b""},
+        files={"/tickover/gitconfig": _gitconfig(binds), **(pinned or {f"{CHECK}/.none": b""})},
         limits=machine_limits(routine),
     )
     try:
@@ -193,6 +201,10 @@ async def run_line(
         return await _ran(sandbox, timeout_s)
     finally:
         await sandbox.destroy()
+
+
+def _gitconfig(ours: tuple[Bind, ...]) -> bytes:
+    return "".join(["[safe]\n", *(f"\tdirectory = {bind.target}\n" for bind in ours)]).encode()
 
 
 def _commits(resolved: Resolved) -> Mapping[str, str]:
