@@ -12,6 +12,7 @@ from tickover.core.cause import CAUSES, Cause, CauseCode
 from tickover.core.event import FACT_TYPES, Fact, JournalCorruptError, JournalEvent, decode, encode, payload
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FINDINGS, FindingCode, found
+from tickover.core.receipt import Begun, Chosen, Delivery, Ended, head_of, link, origin, verify
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
 PROVED = CheckFact(
@@ -25,6 +26,10 @@ PROVED = CheckFact(
     proves=True,
     summary="read back",
 )
+BEGUN = Begun(
+    call=1, at=1.5, attempt=1, method="POST", scheme="https", host="a.test", port=443, path="/x", rule="may[0]",
+    writes=True, request_json=Chosen(value={"a": [1, None]}),
+)  # fmt: skip
 EXAMPLES: list[Fact] = [
     facts.RunCreated(routine="digest", inputs={"week": "last", "n": 3, "dry": True, "x": 0.5}, folder="/r"),
     facts.VersionResolved(routine_version="v1", trusted={"app": "a" * 40}, subject={"app": "b" * 40}),
@@ -41,6 +46,10 @@ EXAMPLES: list[Fact] = [
     facts.AgentToolResult(id="t1", ok=False, text="denied"),
     facts.AgentUsage(model="m", input_tokens=10, output_tokens=2, cost_usd=None),
     facts.AgentFinished(status=AgentStatus.KILLED, signal=9, reason="memory"),
+    facts.ReceiptBegun(receipt=1, record=BEGUN, mac="ab"),
+    facts.ReceiptEnded(receipt=2, record=Ended(call=1, at=2.5, delivery=Delivery.ANSWERED, status=200), mac="cd"),
+    facts.ReceiptsSealed(receipt=2, mac="cd"),
+    facts.ConnectionDenied(host="evil.test", port=443, code="not_listed", says="not on the list", times=3),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),
     facts.BaselineChecked(list=CheckList.EXPECT, index=0, kind="http", result=CheckResult.FAIL),
     facts.CheckEvaluated(
@@ -168,6 +177,24 @@ def _valid_end(execution: Execution, cause: Cause | None) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def test_a_chain_of_receipts_verifies_out_of_the_journal() -> None:
+    key, head = b"k" * 32, origin("r1", b"k" * 32)
+    begun = link(BEGUN.model_copy(update={"path": "/\udc80", "request_json": Chosen(value={"\udfff": 1.0})}), head, key)
+    ended = link(Ended(call=1, at=3.0, delivery=Delivery.CUT), head_of(begun), key)
+    assert isinstance(begun.record, Begun)
+    assert isinstance(ended.record, Ended)
+    told: list[Fact] = [
+        facts.ReceiptBegun(receipt=begun.seq, record=begun.record, mac=begun.mac),
+        facts.ReceiptEnded(receipt=ended.seq, record=ended.record, mac=ended.mac),
+        facts.ReceiptsSealed(receipt=ended.seq, mac=ended.mac),
+    ]
+    stored = [decode(JournalEvent.model_validate_json(envelope(fact).model_dump_json())) for fact in told]
+    links = [fact.link() for fact in stored if isinstance(fact, facts.ReceiptBegun | facts.ReceiptEnded)]
+    [head] = [fact.head() for fact in stored if isinstance(fact, facts.ReceiptsSealed)]
+    assert verify(links, head, "r1", key) is None
+    assert verify(links[:1], head, "r1", key) is not None
 
 
 def test_numbers_that_json_cannot_say_are_refused() -> None:

@@ -15,6 +15,7 @@ from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import Fact, JournalEvent, UnknownFact, encode
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode
+from tickover.core.receipt import Begun, Delivery, Ended, Identity
 from tickover.core.run import NextStep, RunRow, fold, next_step
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
 from tickover.core.verdict import CheckTerm, Contract, decide
@@ -111,6 +112,8 @@ class Walk:
         self.outcome: Outcome | None = None
         self.sealed = False
         self.open_phases: list[Phase] = []
+        self.calls = 0
+        self.open_calls: list[int] = []
 
     def choices(self) -> list[st.SearchStrategy[Fact]]:
         found_here = list(ANY_TIME)
@@ -123,7 +126,38 @@ class Walk:
             found_here += [finish, finish]
         if self.sealed:
             return [*found_here, *self._asked_again()]
+        if self.at in {"preparing", "running", "verifying", *ENDED}:
+            found_here += self._gateway()
         return [*found_here, *getattr(self, f"_{self.at}")()]
+
+    def _gateway(self) -> list[st.SearchStrategy[Fact]]:
+        record = st.builds(
+            Begun,
+            call=st.just(self.calls + 1),
+            at=st.just(1.0),
+            attempt=amounts,
+            identity=st.sampled_from(Identity),
+            method=st.just("POST"),
+            scheme=st.just("https"),
+            host=short,
+            port=st.just(443),
+            path=short,
+            rule=short,
+            writes=st.booleans(),
+        )
+        found_here: list[st.SearchStrategy[Fact]] = [
+            st.builds(facts.ReceiptBegun, receipt=st.just(1), record=record, mac=short),
+            st.builds(facts.ReceiptsSealed, receipt=amounts, mac=short),
+            st.builds(
+                facts.ConnectionDenied, host=short, port=amounts, code=short, says=short, times=st.integers(1, 3)
+            ),
+        ]
+        if self.open_calls:
+            end = st.builds(
+                Ended, call=st.sampled_from(self.open_calls), at=st.just(2.0), delivery=st.sampled_from(Delivery)
+            )
+            found_here.append(st.builds(facts.ReceiptEnded, receipt=st.just(2), record=end, mac=short))
+        return found_here
 
     def _end(self, *hows: Execution) -> st.SearchStrategy[Fact]:
         badly = [how for how in hows if how is not COMPLETED]
@@ -195,6 +229,11 @@ class Walk:
                     self.at = "verifying"
             case facts.PhaseFinished():
                 self.open_phases.remove(fact.phase)
+            case facts.ReceiptBegun():
+                self.calls += 1
+                self.open_calls.append(fact.record.call)
+            case facts.ReceiptEnded():
+                self.open_calls.remove(fact.record.call)
             case facts.AttemptFinished():
                 self.at = fact.execution.value
             case facts.RunRefused() | facts.RunSkipped() | facts.RunMissed():
@@ -357,6 +396,7 @@ def naive_fold(events: list[Raw]) -> Raw:
         "state_digest": last_data(known, "state_committed").get("digest"),
         "state_discarded": state[-1]["data"].get("reason") if state else None,
         "usage": naive_usage([event["data"] for event in known if event["type"] == "agent_usage"]),
+        "network": naive_network(known),
         "recovered": sum(event["type"] == "run_recovered" for event in known),
         "unknown_facts": len(events) - len(known),
     }
@@ -497,4 +537,26 @@ def naive_usage(answers: list[Raw]) -> Raw:
         "input_tokens": sum(answer["input_tokens"] for answer in answers),
         "output_tokens": sum(answer["output_tokens"] for answer in answers),
         "cost_usd": None if None in prices else sum(prices, 0.0),
+    }
+
+
+def naive_network(events: list[Raw]) -> Raw:
+    begun = [data["record"] for data in data_of(events, "receipt_begun")]
+    ended = {data["record"]["call"]: data["record"]["delivery"] for data in data_of(events, "receipt_ended")}
+    wrote = [each["call"] for each in begun if each["writes"] and each["identity"] == "agent"]
+    return {
+        "calls": len(begun),
+        "writes": sum(ended.get(call) != "unsent" for call in wrote),
+        "denied": sum(data["times"] for data in data_of(events, "connection_denied")),
+        "open_calls": [
+            {
+                "call": each["call"],
+                "attempt": each["attempt"],
+                "writes": each["call"] in wrote,
+                "target": f"POST https://{each['host']}{each['path']}",
+            }
+            for each in begun
+            if each["call"] not in ended
+        ],
+        "seal": only(last_data(events, "receipts_sealed"), "receipt", "mac"),
     }

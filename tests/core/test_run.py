@@ -11,6 +11,7 @@ from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import FACT_TYPES, Fact, JournalCorruptError, JournalEvent, UnknownFact, encode
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Begun, Delivery, Ended
 from tickover.core.run import (
     NOTES,
     TRANSITIONS,
@@ -147,6 +148,7 @@ def test_every_known_fact_has_a_place_in_the_table() -> None:
 
 
 ANYWHERE = "cancel_requested run_recovered finding phase_started:cleanup phase_finished"
+GATEWAY = "receipt_begun receipt_ended receipts_sealed connection_denied"
 BEFORE = "version_resolved sandbox_started layer_ready baseline_checked"
 AGENT = (
     "agent_output agent_step agent_text agent_tool_call agent_tool_result agent_usage agent_finished"
@@ -159,10 +161,10 @@ AFTER = (
 PHASES = " ".join(f"phase_started:{phase}" for phase in Phase if phase is not Phase.VERIFY)
 ONLY: dict[Execution, str] = {
     Execution.QUEUED: f"{ANYWHERE} version_resolved",
-    Execution.PREPARING: f"{ANYWHERE} {BEFORE} {PHASES}",
-    Execution.RUNNING: f"{ANYWHERE} {AGENT} phase_started:agent",
-    Execution.VERIFYING: f"{ANYWHERE} {AGENT} {AFTER}",
-    **dict.fromkeys((*ENDED, *NEVER_RAN), f"{ANYWHERE} {AFTER} run_finished"),
+    Execution.PREPARING: f"{ANYWHERE} {GATEWAY} {BEFORE} {PHASES}",
+    Execution.RUNNING: f"{ANYWHERE} {GATEWAY} {AGENT} phase_started:agent",
+    Execution.VERIFYING: f"{ANYWHERE} {GATEWAY} {AGENT} {AFTER}",
+    **dict.fromkeys((*ENDED, *NEVER_RAN), f"{ANYWHERE} {GATEWAY} {AFTER} run_finished"),
 }
 
 
@@ -523,3 +525,43 @@ def test_a_refusal_while_preparing_ends_the_attempt() -> None:
 )
 def test_what_an_orphan_needs_next(said: tuple[Fact, ...], step: NextStep) -> None:
     assert next_step(folded(*said)) is step
+
+
+# What the gateway saw
+
+
+def begun(call: int) -> facts.ReceiptBegun:
+    record = Begun(
+        call=call, at=1.0, attempt=1, method="POST", scheme="https", host="a.test", port=443, path="/x", rule="may[0]",
+        writes=True,
+    )  # fmt: skip
+    return facts.ReceiptBegun(receipt=call, record=record, mac="")
+
+
+def answered(call: int, delivery: Delivery = Delivery.ANSWERED) -> facts.ReceiptEnded:
+    return facts.ReceiptEnded(receipt=call, record=Ended(call=call, at=2.0, delivery=delivery), mac="")
+
+
+def test_writes_are_counted_over_all_attempts_and_an_open_one_is_shown() -> None:
+    again = facts.RetryScheduled(at=1.0, why="lost", attempt=2)
+    row = folded(
+        *RAN, begun(1), answered(1, Delivery.UNSENT), begun(2), answered(2), begun(3), ended(LOST), again,
+        facts.AttemptStarted(attempt=2), begun(4), facts.AgentStarted(), begun(5), answered(5, Delivery.CUT),
+    )  # fmt: skip
+    assert row.network.writes == 4
+    assert [each.call for each in row.network.open_calls] == [3, 4]
+    assert row.network.open_calls[0].target == "POST https://a.test/x"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ([begun(2)], "call 2 cannot follow call 0"),
+        ([begun(1), begun(1)], "call 1 cannot follow call 1"),
+        ([answered(1)], "ended without having begun"),
+        ([begun(1), answered(1), answered(1)], "ended without having begun"),
+    ],
+)
+def test_a_call_begins_once_and_ends_once(said: list[Fact], why: str) -> None:
+    with pytest.raises(JournalCorruptError, match=why):
+        folded(*RAN, *said)

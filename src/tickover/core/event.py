@@ -15,6 +15,7 @@ from tickover.core.cause import Cause
 from tickover.core.errors import TickoverError
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import Finding, FindingCode
+from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
 Scalar: TypeAlias = str | int | float | bool
@@ -178,6 +179,53 @@ class AgentFinished(_Fact):
     reason: str = ""
 
 
+class ReceiptBegun(_Fact):
+    """A call that the gateway is about to forward. `receipt` is its place in the chain, not in the journal."""
+
+    type: Literal["receipt_begun"] = "receipt_begun"
+    receipt: int = Field(ge=1)
+    record: Begun
+    mac: str
+
+    def link(self) -> Link:
+        return Link(seq=self.receipt, record=self.record, mac=self.mac)
+
+
+class ReceiptEnded(_Fact):
+    type: Literal["receipt_ended"] = "receipt_ended"
+    receipt: int = Field(ge=1)
+    record: Ended
+    mac: str
+
+    def link(self) -> Link:
+        return Link(seq=self.receipt, record=self.record, mac=self.mac)
+
+
+class ReceiptsSealed(_Fact):
+    """The head of the chain: whatever stands before it can no longer be cut off unseen."""
+
+    type: Literal["receipts_sealed"] = "receipts_sealed"
+    receipt: int = Field(ge=0)
+    mac: str
+
+    def head(self) -> Head:
+        return Head(self.receipt, self.mac)
+
+
+class ConnectionDenied(_Fact):
+    """The gateway refused a connection or a request, `times` over for the same reason. `host` is hostile text."""
+
+    type: Literal["connection_denied"] = "connection_denied"
+    host: str
+    port: int = Field(ge=0)
+    code: str
+    says: str
+    method: str = ""
+    path: str = ""
+    identity: Identity = Identity.AGENT
+    times: int = Field(default=1, ge=1)
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -336,6 +384,10 @@ KnownFact: TypeAlias = Annotated[
     | AgentToolResult
     | AgentUsage
     | AgentFinished
+    | ReceiptBegun
+    | ReceiptEnded
+    | ReceiptsSealed
+    | ConnectionDenied
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

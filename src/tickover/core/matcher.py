@@ -182,6 +182,18 @@ class Fields(_Parsed):
     def _parse(source: Any) -> Node:
         return _fields(source, (), 0)
 
+    def paths(self) -> tuple[JsonPath, ...]:
+        """List the paths it looks at: what must be kept of a document for it to judge the same."""
+        return tuple(_paths(self._node))
+
+
+def _paths(node: Node) -> Iterator[JsonPath]:
+    if isinstance(node, At):
+        yield node.path
+    elif isinstance(node, Group):
+        for each in node.nodes:
+            yield from _paths(each)
+
 
 Parser = Callable[[Any, tuple[str | int, ...], int], Node]
 

@@ -16,11 +16,15 @@ from tickover.core.event import (
     BaselineChecked,
     CancelRequested,
     CheckEvaluated,
+    ConnectionDenied,
     Fact,
     FindingReported,
     LayerReady,
     PhaseFinished,
     PhaseStarted,
+    ReceiptBegun,
+    ReceiptEnded,
+    ReceiptsSealed,
     ReportClaimed,
     RetryScheduled,
     RunFinished,
@@ -35,16 +39,20 @@ from tickover.core.event import (
 )
 from tickover.core.evidence import CheckFact, CheckId, is_vacuous
 from tickover.core.finding import Finding
+from tickover.core.receipt import Delivery, Identity
 from tickover.core.row import (
     ArtifactRow,
     AttemptRow,
+    CallRow,
     ClaimRow,
     FindingRow,
     LayerRow,
+    NetworkRow,
     PhaseRow,
     RefusedArtifactRow,
     RunRow,
     SandboxRow,
+    SealRow,
     UsageRow,
 )
 from tickover.core.status import Execution, Outcome
@@ -144,6 +152,42 @@ def _(fact: AgentUsage, row: RunRow, at: float) -> dict[str, Any]:
 def _(fact: AgentFinished, row: RunRow, at: float) -> dict[str, Any]:
     del at
     return _last_attempt(row, agent_status=fact.status, agent_exit=fact.exit)
+
+
+@changes_of.register
+def _(fact: ReceiptBegun, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    begun, seen = fact.record, row.network
+    if begun.call != seen.calls + 1:
+        raise ImpossibleError(f"call {begun.call} cannot follow call {seen.calls}")
+    writes = begun.writes and begun.identity is Identity.AGENT
+    target = f"{begun.method} {begun.scheme}://{begun.host}{begun.path}"
+    call = CallRow(call=begun.call, attempt=begun.attempt, writes=writes, target=target)
+    return _network(row, calls=begun.call, writes=seen.writes + writes, open_calls=(*seen.open_calls, call))
+
+
+@changes_of.register
+def _(fact: ReceiptEnded, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    seen = row.network
+    found = [each for each in seen.open_calls if each.call == fact.record.call]
+    if not found:
+        raise ImpossibleError(f"call {fact.record.call} ended without having begun")
+    unsent = found[0].writes and fact.record.delivery is Delivery.UNSENT
+    rest = tuple(each for each in seen.open_calls if each is not found[0])
+    return _network(row, writes=seen.writes - unsent, open_calls=rest)
+
+
+@changes_of.register
+def _(fact: ReceiptsSealed, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    return _network(row, seal=SealRow(receipt=fact.receipt, mac=fact.mac))
+
+
+@changes_of.register
+def _(fact: ConnectionDenied, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    return _network(row, denied=row.network.denied + fact.times)
 
 
 @changes_of.register
@@ -280,6 +324,10 @@ def _last(row: RunRow) -> AttemptRow:
 def _last_attempt(row: RunRow, **changes: object) -> dict[str, Any]:
     *earlier, last = row.attempts
     return {"attempts": (*earlier, last.model_copy(update=changes))}
+
+
+def _network(row: RunRow, **changes: object) -> dict[str, NetworkRow]:
+    return {"network": row.network.model_copy(update=changes)}
 
 
 def _never_ran(row: RunRow, execution: Execution, at: float) -> dict[str, Any]:

@@ -96,6 +96,32 @@ class UsageRow(_Row):
     cost_usd: float | None = 0.0
 
 
+class CallRow(_Row):
+    """A call that has begun and not ended. While it stands, nobody knows what the server did."""
+
+    call: int
+    attempt: int
+    writes: bool
+    target: str
+
+
+class SealRow(_Row):
+    """Where the chain of receipts was sealed last."""
+
+    receipt: int
+    mac: str
+
+
+class NetworkRow(_Row):
+    """Sums over the run. `writes` are the agent's that left, or may have."""
+
+    calls: int = 0
+    writes: int = 0
+    denied: int = 0
+    open_calls: tuple[CallRow, ...] = ()
+    seal: SealRow | None = None
+
+
 class RunRow(_Row):
     """What the journal says of a run; all times are UTC epoch seconds.
 
@@ -139,6 +165,7 @@ class RunRow(_Row):
     state_digest: str | None = None
     state_discarded: str | None = None
     usage: UsageRow = UsageRow()
+    network: NetworkRow = NetworkRow()
     recovered: int = 0
     unknown_facts: int = 0
 

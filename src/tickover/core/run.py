@@ -74,6 +74,7 @@ TRANSITIONS: tuple[Transition, ...] = (
 SEALED_NOTES = frozenset({"cancel_requested", "run_recovered", "finding", "phase_started:cleanup", "phase_finished"})
 """What may stand anywhere, and all that may follow `run_finished` (a `pending` outcome is still asked again)."""
 
+_GATEWAY = {"receipt_begun", "receipt_ended", "receipts_sealed", "connection_denied"}
 _AGENT = {
     "agent_output",
     "agent_step",
@@ -106,11 +107,11 @@ _BEFORE = {"version_resolved", "sandbox_started", "layer_ready", "baseline_check
 
 NOTES: dict[Execution, frozenset[str]] = {
     _Q: SEALED_NOTES | {"version_resolved"},
-    _P: SEALED_NOTES | _BEFORE,
-    _R: SEALED_NOTES | _AGENT | {"phase_started:agent"},
-    _V: SEALED_NOTES | _AGENT | _AFTERWARDS,
+    _P: SEALED_NOTES | _GATEWAY | _BEFORE,
+    _R: SEALED_NOTES | _GATEWAY | _AGENT | {"phase_started:agent"},
+    _V: SEALED_NOTES | _GATEWAY | _AGENT | _AFTERWARDS,
     # Also where the last attempt was refused: an earlier one may have an outcome that is still asked for.
-    **dict.fromkeys((*ENDED, *NEVER_RAN), SEALED_NOTES | _AFTERWARDS | {"run_finished"}),
+    **dict.fromkeys((*ENDED, *NEVER_RAN), SEALED_NOTES | _GATEWAY | _AFTERWARDS | {"run_finished"}),
 }
 """The facts which may be noted in a state without leading out of it."""
 
