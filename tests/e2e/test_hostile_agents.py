@@ -82,6 +82,13 @@ async def test_a_flood_of_short_lines_on_both_streams(bench: Bench) -> None:
     assert time.monotonic() - began < 60
 
 
+async def test_a_flood_of_what_takes_the_most_room(bench: Bench) -> None:
+    body = "import sys\nsys.stdout.write('\\U0001f600' * 500_000)\nsys.stderr.write('\\0' * 500_000)"
+    row = await bench.run(bench.routine(f"```python\n{body}\n```"))
+    assert row.execution == "completed"
+    assert len(bench.said()) == 1_000_000
+
+
 async def test_escapes_stay_data(bench: Bench) -> None:
     row = await bench.run(bench.routine(r"printf '\033[2J\033]0;x\007\xff\0\x9b31m'"))
     assert row.execution == "completed"

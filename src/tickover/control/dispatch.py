@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tickover.core.built import not_yet
 from tickover.core.definition import Input, Routine
@@ -19,6 +19,7 @@ from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
 from tickover.store.base import OUTSIDE, Blobs, Store
 
+_LONGEST: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
 _TRUE = {"true": True, "false": False}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?")
 
@@ -114,6 +115,9 @@ def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str
             values[name] = what.default
         else:
             raise UsageError("input.missing", f"the input `{name}` is required", hint=f"--input {name}=VALUE")
+    if (size := sum(len(str(value)) for value in values.values())) > _LONGEST:
+        text = f"the inputs have {size} characters together, more than {_LONGEST}"
+        raise UsageError("input.too_long", text, hint="send them in the event")
     return values
 
 

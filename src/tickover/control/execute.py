@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
-from tickover.control.failure import Ended, Skipped, ended_by, refusal
+from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
 from tickover.control.house import House
 from tickover.control.keep import TTL, Kept
 from tickover.control.keepsake import keep_workspace
@@ -44,7 +44,7 @@ from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
 from tickover.core.verdict import decide
-from tickover.store.base import StoreError
+from tickover.store.base import StaleFenceError
 
 T = TypeVar("T")
 
@@ -60,19 +60,19 @@ async def execute(
     async with Kept(house.store.leases, house.store.runs, lease) as kept:
         cancellable(kept.cancel)
         record = Recorder(house.store.journal, house.store.runs, lease, observe)
-        record.tell()
         number = 1
         try:
+            record.tell()
             while (again := await Attempt(house, accepted, record, kept, number).run()) is not None:
                 await _pause(again, kept)
                 number += 1
             return await finish(record)
-        except StoreError:  # nothing can be written any more: somebody else has the run, or `recover` will
+        except StaleFenceError:  # somebody else has the run
             raise
         except (TickoverError, OSError) as error:
-            return await settle(record, Execution.FAILED, CauseCode.INFRASTRUCTURE, str(error))
+            return await settle(record, Execution.FAILED, CauseCode.INFRASTRUCTURE, told(error))
         except Exception as error:
-            await settle(record, Execution.FAILED, CauseCode.INTERNAL, repr(error))
+            await settle(record, Execution.FAILED, CauseCode.INTERNAL, told(error))
             raise
 
 
@@ -133,7 +133,7 @@ class Attempt:
         return prepared
 
     async def _could_not_start(self, error: TickoverError | OSError) -> Retry | None:
-        if isinstance(error, StoreError):
+        if isinstance(error, StaleFenceError):
             raise error
         if (cause := refusal(error, self.walk.phase)) is not None:
             await self.record.add(RunRefused(cause=cause))

@@ -23,6 +23,7 @@ from tickover.core.definition import Routine
 from tickover.core.event import FindingReported, LayerReady, VersionResolved
 from tickover.core.finding import FindingCode, found
 from tickover.core.status import Phase
+from tickover.core.text import one_line
 from tickover.routines.skill import IN_REPOSITORY, find_skill
 from tickover.routines.skill import Skill as Found
 from tickover.routines.steps import steps_of
@@ -114,7 +115,7 @@ async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolve
 
 def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
     steps = steps_of(accepted.loaded, skill)
-    return tuple(Block(s.id, s.lang, s.code, s.title, float(s.timeout) if s.timeout else None) for s in steps)
+    return tuple(Block(s.id, s.lang, s.code, one_line(s.title), float(s.timeout) if s.timeout else None) for s in steps)
 
 
 async def _commits(house: House, accepted: Accepted) -> tuple[dict[str, Commit], dict[str, Commit]]:

@@ -9,6 +9,7 @@ from tickover.control.keep import TTL
 from tickover.control.record import Recorder
 from tickover.control.settle import settle
 from tickover.core.cause import CauseCode
+from tickover.core.errors import TickoverError
 from tickover.core.event import FindingReported, RunRecovered
 from tickover.core.finding import FindingCode, found
 from tickover.core.status import Execution
@@ -31,9 +32,11 @@ async def recover(house: House) -> list[str]:
         recorder = Recorder(house.store.journal, house.store.runs, lease)
         try:
             await _settle(recorder)
+            settled.append(record.run)
+        except TickoverError:  # a damaged journal stays as it is, and keeps nobody from working
+            continue
         finally:
             house.store.leases.release(lease)
-        settled.append(record.run)
     return settled
 
 

@@ -14,7 +14,7 @@ from tickover.control.hands import VerifierHands
 from tickover.control.house import House
 from tickover.control.prepare import Prepared
 from tickover.control.record import Recorder
-from tickover.core.check import Check, GitCheck
+from tickover.core.check import Check, FileCheck, GitCheck
 from tickover.core.errors import TickoverError
 from tickover.core.event import (
     ArtifactRefused,
@@ -30,8 +30,8 @@ from tickover.core.finding import FindingCode, found
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, Said
-from tickover.store.base import StateConflictError, StoreError
-from tickover.workspace.artifacts import collect, read_file
+from tickover.store.base import StateConflictError
+from tickover.workspace.artifacts import collect
 from tickover.workspace.base import Workspace
 from tickover.workspace.state import capture
 
@@ -72,11 +72,11 @@ class Judge:
 
     async def look(self, workspace: Workspace, *, wait: bool, stop: asyncio.Event) -> None:
         """Ask every check that bears on this run; with `wait`, until those with `within` are decided, or `stop`."""
-        await self._read_claim(workspace)
-        hands = self._hands(workspace)
+        hands = self._hands(workspace, REPORT_FILE)
         began = time.monotonic()
         pause = _ASK_AGAIN[0]
         try:
+            await self._read_claim(hands)
             open_ = [(id_, check) for id_, check in _checks(self._accepted) if self._bears(id_)]
             while open_:
                 for id_, check in open_:
@@ -92,8 +92,10 @@ class Judge:
     def _bears(self, id_: CheckId) -> bool:
         return id_.list is CheckList.EXPECT or self._claim is ClaimStatus.NOOP
 
-    def _hands(self, workspace: Workspace) -> VerifierHands:
-        return VerifierHands(self._house, self._accepted.routine, self._prepared, workspace, self._record.run)
+    def _hands(self, workspace: Workspace, *files: str) -> VerifierHands:
+        asked = {*files, *(check.path for _, check in _checks(self._accepted) if isinstance(check, FileCheck))}
+        run = self._record.run
+        return VerifierHands(self._house, self._accepted.routine, self._prepared, workspace, run, asked)
 
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
         began = time.monotonic()
@@ -132,12 +134,10 @@ class Judge:
             scope["state"] = {"last_commit": last}
         return scope
 
-    async def _read_claim(self, workspace: Workspace) -> None:
+    async def _read_claim(self, hands: VerifierHands) -> None:
         """Take the agent's own word: a claim, and only if it was written during this run."""
         try:
-            report = await read_file(self._house.backend, workspace, REPORT_FILE, LONGEST_REPORT)
-        except StoreError:
-            raise
+            report = await hands.read_subject(REPORT_FILE, max_bytes=LONGEST_REPORT)
         except TickoverError as error:
             await self._find(FindingCode.REPORT_MALFORMED, str(error))
             return
@@ -162,8 +162,6 @@ class Judge:
             return
         try:
             taken = await collect(self._house.backend, workspace, globs, self._house.blobs.put)
-        except StoreError:
-            raise
         except TickoverError as error:
             await self._find(FindingCode.ARTIFACT_REFUSED, str(error))
             return
@@ -181,8 +179,6 @@ class Judge:
             return
         try:
             captured = await capture(self._house.backend, workspace, self._house.blobs.put)
-        except StoreError:
-            raise
         except TickoverError as error:
             await self._discard(FindingCode.STATE_DISCARDED, str(error))
             return

@@ -137,6 +137,10 @@ class Notify(Strict):
     to: Name
 
 
+Checks = Annotated[tuple[CheckItem, ...], Field(max_length=100)]
+"""Each is asked twice in a sandbox of its own, and all of them stand in one fact of the journal: the verdict."""
+
+
 class FrontMatter(Strict):
     """The front matter of ROUTINE.md."""
 
@@ -158,8 +162,8 @@ class FrontMatter(Strict):
     connectors: dict[Name, Connector] = Field(default_factory=dict)
     on: tuple[TriggerItem, ...] = ()
     may: tuple[PermissionItem, ...] = ()
-    expect: tuple[CheckItem, ...] = ()
-    noop: tuple[CheckItem, ...] = ()
+    expect: Checks = ()
+    noop: Checks = ()
     only_if: Maybe[Condition] = None
     notify: tuple[Notify, ...] = ()
     limits: Limits = Limits()

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tickover.store.errors import EventRefusedError
 
-MAX_EVENT_BYTES: Final = 256 * 1024
-"""Of one event as JSON. Larger bodies go to a blob and the event carries the digest."""
+MAX_EVENT_BYTES: Final = 1 << 20
+"""Of one event as JSON, where a character takes up to 12. Larger bodies go to a blob, the event carries the digest."""
 
 MAX_DEPTH: Final = 64
 """Nested lists and objects. Reading a journal must never meet the interpreter's recursion limit."""
