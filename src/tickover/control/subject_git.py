@@ -20,7 +20,7 @@ from tickover.sandbox.base import ResourceLimits, Sandbox, SandboxSpec
 from tickover.workspace.base import SUBJECT, Commit, Workspace
 from tickover.workspace.git import Said
 
-_MOST: Final = 1 << 30  # bytes of a bundle
+_MOST: Final = 1 << 30  # bytes of a bundle, of a file made of it, and of memory to make it
 _BUNDLE: Final = "git bundle create -q - HEAD --branches --tags"
 _TIMEOUT: Final = 60.0  # seconds: the agent may have made something that never answers
 
@@ -55,7 +55,9 @@ class SubjectGit:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _git(self, copy: Path, *arguments: str) -> Said:
-        return await self._house.mirrors.git.run(f"--git-dir={copy}", *arguments)
+        return await self._house.mirrors.git.run(
+            f"--git-dir={copy}", *arguments, max_file=_MOST, max_memory=_MOST, timeout_s=_TIMEOUT
+        )
 
     async def _copy(self, repo: str, commit: Commit) -> Path:
         if repo not in self._copies:

@@ -20,6 +20,8 @@ from typing import Final
 from tickover.core.errors import TickoverError
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+MEMORY: Final = min(4 << 30, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+"""Bytes that each git process may hold: sixteen kilobytes of a hostile pack can ask for any number."""
 _PASSED: Final = (
     "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE",
@@ -144,16 +146,19 @@ class HostGit:
         timeout_s: float = 60,
         max_output: int = 16 << 20,
         max_file: int | None = None,
+        max_memory: int = MEMORY,
         keep_open: Sequence[int] = (),
         https: bool = False,
     ) -> Said:
         """Run git and return what it said, whatever its exit code. Times in seconds, sizes in bytes.
 
-        `max_file` bounds every file it writes. `keep_open` are descriptors that live as long as any of its processes.
+        `max_file` bounds every file it writes, `max_memory` what each of its processes holds. `keep_open` are
+        descriptors that live as long as any of them.
         Raises GitTimeout and GitTooMuch; every process of it is gone by then.
         """
         process = await asyncio.create_subprocess_exec(
             *self._with_us,
+            *("/bin/sh", "-c", 'ulimit -d "$0" && exec "$@"', str(max_memory >> 10)),
             self.program,
             *arguments,
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
