@@ -102,7 +102,7 @@ FILES = "import os\nos.makedirs('out/many')\nfor n in range({count}):\n    os.cl
 async def many_files(bench: Bench, count: int) -> None:
     began = time.monotonic()
     folder = bench.routine(
-        f"```python id=files\n{FILES.format(count=count)}```", limits={"timeout": "5m"}, expect=[PROOF]
+        f"```python id=files\n{FILES.format(count=count)}```", limits={"timeout": "5m", "disk": "20GiB"}, expect=[PROOF]
     )
     row = await bench.run(folder)
     assert (row.execution, row.outcome) == ("completed", "failed")
