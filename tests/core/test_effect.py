@@ -80,7 +80,7 @@ def test_a_call_that_is_another_one_proves_nothing_and_takes_nothing_away(other:
 UNCLEAR = {
     "no end": UNANSWERED,
     "cut before the status": receipt(delivery="cut", status=None),
-    "the answer broke off": receipt(delivery="cut", answer=Chosen(complete=False)),
+    "the answer broke off": receipt(delivery="cut", answer=None),
     "the answer is too large": receipt(answer=Chosen(complete=False)),
     "what was sent was not read": UNREAD,
 }

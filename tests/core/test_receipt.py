@@ -176,9 +176,18 @@ def test_canonical_json_is_one_spelling() -> None:
 
 
 def test_ends_find_their_begins_and_the_first_word_counts() -> None:
-    records: list[Record] = [begun(2), begun(1), ended(1), ended(2, status=500), ended(1, status=404), ended(9)]
+    records: list[Record] = [
+        begun(2),
+        begun(1),
+        ended(1),
+        ended(2, status=500),
+        ended(1, status=404),
+        ended(9),
+        begun(1, rule="late"),
+    ]
     found = receipts_of(records)
     assert [(each.begun.call, each.ended and each.ended.status) for each in found] == [(2, 500), (1, 200)]
+    assert {each.begun.rule for each in found} == {"may[0]"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import FACT_TYPES, Fact, JournalCorruptError, JournalEvent, UnknownFact, encode
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode, found
-from tickover.core.receipt import Begun, Delivery, Ended
+from tickover.core.receipt import Begun, Delivery, Ended, Identity
 from tickover.core.run import (
     NOTES,
     TRANSITIONS,
@@ -530,10 +530,10 @@ def test_what_an_orphan_needs_next(said: tuple[Fact, ...], step: NextStep) -> No
 # What the gateway saw
 
 
-def begun(call: int) -> facts.ReceiptBegun:
+def begun(call: int, identity: Identity = Identity.AGENT) -> facts.ReceiptBegun:
     record = Begun(
         call=call, at=1.0, attempt=1, method="POST", scheme="https", host="a.test", port=443, path="/x", rule="may[0]",
-        writes=True,
+        writes=True, identity=identity,
     )  # fmt: skip
     return facts.ReceiptBegun(receipt=call, record=record, mac="")
 
@@ -551,6 +551,12 @@ def test_writes_are_counted_over_all_attempts_and_an_open_one_is_shown() -> None
     assert row.network.writes == 4
     assert [each.call for each in row.network.open_calls] == [3, 4]
     assert row.network.open_calls[0].target == "POST https://a.test/x"
+
+
+def test_only_the_agent_s_writes_are_counted() -> None:
+    row = folded(*RAN, begun(1, Identity.VERIFIER), begun(2, Identity.SETUP), answered(2, Delivery.UNSENT), begun(3))
+    assert (row.network.calls, row.network.writes) == (3, 1)
+    assert [each.writes for each in row.network.open_calls] == [False, True]
 
 
 @pytest.mark.parametrize(
