@@ -122,14 +122,15 @@ class Tickover:
 
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
-        accepted = accept(self.store, self.blobs, self.load(request.folder), request, random=secrets.token_hex)
+        house, loaded = self._house(), self.load(request.folder)
+        accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
             if self._cancel_wished:
                 cancel()
 
-        return await execute(self._house(), accepted, observe, cancellable)
+        return await execute(house, accepted, observe, cancellable)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tickover.control.keep import TTL
 from tickover.core.built import not_yet
 from tickover.core.definition import Input, Routine
 from tickover.core.document import DocumentError, read_json
@@ -17,7 +18,7 @@ from tickover.core.errors import DefinitionErrors, UsageError
 from tickover.core.event import RunCreated, Scalar, payload
 from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
-from tickover.store.base import OUTSIDE, Blobs, Store
+from tickover.store.base import Blobs, Lease, Store
 
 _LONGEST: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
 _TRUE = {"true": True, "false": False}
@@ -42,6 +43,7 @@ class Accepted:
     """A run that has its row: what `execute` works on."""
 
     run: str
+    lease: Lease
     request: RunRequest
     loaded: Loaded
     routine: Routine
@@ -57,9 +59,9 @@ class Accepted:
 
 
 def accept(
-    store: Store, blobs: Blobs, loaded: Loaded, request: RunRequest, *, random: Callable[[int], str]
+    store: Store, blobs: Blobs, loaded: Loaded, request: RunRequest, owner: str, *, random: Callable[[int], str]
 ) -> Accepted:
-    """Judge a request and create its run. Raises UsageError for what no run can be made of."""
+    """Judge a request and create its run, held by `owner`. Raises UsageError for what no run can be made of."""
     routine = _with_repositories(loaded.routine, request.repositories)
     missing = not_yet(routine, "run")
     if missing:
@@ -75,8 +77,10 @@ def accept(
         isolation=routine.isolation,
         folder=request.folder,
     )
-    store.journal.append(run, OUTSIDE, [{"type": created.type, **payload(created)}])
-    return Accepted(run, request, loaded, routine, inputs)
+    # The lease first: a run without one is taken for what a killed process left, by whoever starts meanwhile.
+    lease = store.leases.acquire(run, owner, TTL)
+    store.journal.append(run, lease.fence, [{"type": created.type, **payload(created)}])
+    return Accepted(run, lease, request, loaded, routine, inputs)
 
 
 def _with_repositories(routine: Routine, urls: Mapping[str, str]) -> Routine:
@@ -126,6 +130,8 @@ def _typed(name: str, kind: str, word: str) -> Scalar:
     if kind == "string":
         if "\0" in word:
             raise UsageError("input.nul", f"the input `{name}` holds a NUL character", hint="send it in the event")
+        if not word.isascii() and word.encode("utf-8", "replace").decode() != word:
+            raise UsageError("input.no_text", f"the input `{name}` is not UTF-8", hint="send it in the event")
         return word
     try:
         if kind == "boolean":

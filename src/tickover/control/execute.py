@@ -20,7 +20,7 @@ from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
 from tickover.control.house import House
-from tickover.control.keep import TTL, Kept
+from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
@@ -56,10 +56,9 @@ async def execute(
     cancellable: Callable[[Callable[[], None]], None] = lambda _cancel: None,
 ) -> RunRow:
     """Work on an accepted run until it has ended, and return its row. `cancellable` is given the way to stop it."""
-    lease = await asyncio.to_thread(house.store.leases.acquire, accepted.run, house.owner, TTL)
-    async with Kept(house.store.leases, house.store.runs, lease) as kept:
+    async with Kept(house.store.leases, house.store.runs, accepted.lease) as kept:
         cancellable(kept.cancel)
-        record = Recorder(house.store.journal, house.store.runs, lease, observe)
+        record = Recorder(house.store.journal, house.store.runs, accepted.lease, observe)
         number = 1
         try:
             record.tell()
