@@ -78,6 +78,7 @@ def test_what_follows_in_records_of_its_own_is_kept_for_later() -> None:
     reader = HelloReader()
     assert isinstance(reader.feed(stream), Hello)
     assert bytes(reader.seen) == stream
+    assert reader.split() == (records(SMALL), b"\x14\x03\x03\0\x01\x01")
 
 
 def test_encrypted_hellos_are_seen() -> None:

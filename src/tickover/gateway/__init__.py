@@ -14,5 +14,12 @@ Bricks without input or output: bytes go in, in whatever pieces they arrive; par
     secrets.py       a secret's value under the instance's key
     presets.py       hosts under one name: data files, and what this machine's own package managers use
 
+What moves the bytes:
+
+    fence.py         what stops a run's traffic at once: lease, byte budget, end
+    wire.py          one TCP connection, and two tied together
+    dial.py          an allowed name -> addresses, judged once -> a connection
+    plane.py         a run's listeners, and what becomes of each connection
+
 What comes from a sandbox is hostile: every reader is bounded, and the only error it raises is a refusal.
 """

@@ -17,9 +17,12 @@ _SERVER_NAME, _ALPN, _ECH = 0, 16, 0xFE0D
 _NAME = re.compile(rb"[A-Za-z0-9_.-]{1,254}")
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
-UNRECOGNIZED_NAME = b"\x15\x03\x03\x00\x02\x02\x70"
-ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"
-"""Fatal alerts: what a client that is refused before its handshake is told."""
+ACCESS_DENIED, INTERNAL_ERROR, UNRECOGNIZED_NAME = 49, 80, 112
+
+
+def alert(description: int) -> bytes:
+    """Return a fatal alert in the clear: what a client that is refused before its handshake is told."""
+    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,11 @@ class _FirstMessage:
         self._records = bytearray()
         self._message = bytearray()
 
+    @property
+    def rest(self) -> bytes:
+        """What came after the message's last record."""
+        return bytes(self._records)
+
     def feed(self, data: bytes) -> bytes | None:
         """Return the message's body, None while it is incomplete."""
         self._records += data
@@ -138,7 +146,12 @@ class HelloReader:
     def __init__(self, *, again: bool = False) -> None:
         self._first = _FirstMessage(_CLIENT_HELLO, skip_change_cipher=again, ends_record=True)
         self.seen = bytearray()
-        """All that was fed, for passing on or for the TLS engine."""
+        """All that was fed, for the TLS engine."""
+
+    def split(self) -> tuple[bytes, bytes]:
+        """Return the records of the hello, and what was fed after them: that may be a second hello."""
+        rest = self._first.rest
+        return bytes(self.seen[: len(self.seen) - len(rest)]), rest
 
     def feed(self, data: bytes) -> Hello | NotTls | None:
         """Return None while more is needed. What is refused stays refused: feed no more."""
