@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import re
 import tempfile
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -27,6 +27,7 @@ from tickover.workspace.inside.globs import Globs
 from tickover.workspace.program import ran
 
 _BEFORE: Final = "/before"
+_AT_ONCE: Final = 4  # bodies on their way into the store
 _IN_MEMORY: Final = 1 << 20  # bytes of one file that wait in memory; more wait in an unnamed temporary file
 
 
@@ -44,9 +45,11 @@ async def collect(
     Raises TickoverError `artifacts.broken` and `workspace.collect`; files stored by then are blobs nobody names.
     """
     keeper = _Keeper(limits or ArtifactLimits(), globs, put)
-    with contextlib.closing(keeper):
+    try:
         await collect_into(backend, workspace, keeper, timeout_s=timeout_s)
-        return keeper.result()
+        return await keeper.result()
+    finally:
+        await keeper.close()
 
 
 async def collect_into(backend: Backend, workspace: Workspace, receiver: Receiver, *, timeout_s: float = 600) -> None:
@@ -142,8 +145,9 @@ class _Keeper(Receiver):
         self._put = put
         self._files: list[ArtifactFile] = []
         self._refused: list[Refused] = []
+        self._storing: deque[asyncio.Task[ArtifactFile]] = deque()  # a body waits for the disk, several wait once
         self._begin: Begin | None = None
-        self._body = _body()
+        self._body: tempfile.SpooledTemporaryFile[bytes] | None = None
         self._hash = hashlib.sha256()
 
     async def take(self, frame: Begin | Content | Refusal) -> None:
@@ -151,31 +155,39 @@ class _Keeper(Receiver):
             self._refused.append(Refused(shown(frame.path), frame.reason))
         elif isinstance(frame, Begin):
             self._begin = frame
-            self.close()
             self._body = _body()
             self._hash = hashlib.sha256()
         else:
+            assert self._begin is not None
+            assert self._body is not None
             self._body.write(frame.data)
             self._hash.update(frame.data)
             if frame.last:
-                await self._store()
+                body, self._body = self._body, None
+                storing = self._store(self._begin, body, self._hash.hexdigest())
+                self._storing.append(asyncio.create_task(storing))
+                if len(self._storing) >= _AT_ONCE:
+                    self._files.append(await self._storing.popleft())
 
-    async def _store(self) -> None:
-        assert self._begin is not None
-        self._body.seek(0)
-        with self._body:
-            digest = await asyncio.to_thread(self._put, self._body)  # type: ignore[arg-type]
-        if digest != self._hash.hexdigest():
+    async def _store(self, begin: Begin, body: tempfile.SpooledTemporaryFile[bytes], wanted: str) -> ArtifactFile:
+        body.seek(0)
+        with body:
+            digest = await asyncio.to_thread(self._put, body)  # type: ignore[arg-type]
+        if digest != wanted:
             raise TickoverError("artifacts.broken", "the blob store returned another digest than the content has")
-        begin = self._begin
-        self._files.append(ArtifactFile(shown(begin.path), begin.size, digest, begin.executable))
+        return ArtifactFile(shown(begin.path), begin.size, digest, begin.executable)
 
-    def close(self) -> None:
-        """Let go of a file that was begun."""
-        self._body.close()
+    async def close(self) -> None:
+        """Let go of what was begun."""
+        await asyncio.gather(*self._storing, return_exceptions=True)
+        if self._body is not None:
+            self._body.close()
 
-    def result(self) -> Collected:
+    async def result(self) -> Collected:
+        """Return what was stored, when all of it is."""
         end = self.ended()
+        while self._storing:
+            self._files.append(await self._storing.popleft())
         return Collected(tuple(self._files), tuple(self._refused), end.refused_more, end.complete)
 
 
