@@ -62,6 +62,7 @@ class Judge:
         try:
             for id_, check in _checks(self._accepted):
                 answer = await self._ask(check, hands)
+                await self._note_commit(check, answer)
                 await self._record.add(
                     BaselineChecked(
                         list=id_.list, index=id_.index, kind=check.kind, result=answer.result, summary=answer.summary
@@ -89,6 +90,14 @@ class Judge:
         finally:
             hands.close()
 
+    async def _note_commit(self, check: Check, answer: Answer) -> None:
+        """Note where a remote repository was, if the clone has it so: what came later was not worked on."""
+        commit = answer.detail.get("commit")
+        if isinstance(check, GitCheck) and check.in_ == "remote" and isinstance(commit, str):
+            cloned = self._prepared.resolved.subject[check.repo]
+            if await self._house.mirrors.had(cloned, commit):
+                self._commits[check.repo] = commit
+
     def _bears(self, id_: CheckId) -> bool:
         return id_.list is CheckList.EXPECT or self._claim is ClaimStatus.NOOP
 
@@ -101,9 +110,6 @@ class Judge:
         began = time.monotonic()
         answer = await self._ask(check, hands, max(patience, 0.0))
         self.results[id_] = Said(answer.result, answer.summary)
-        commit = answer.detail.get("commit")
-        if isinstance(check, GitCheck) and check.in_ == "remote" and isinstance(commit, str):
-            self._commits[check.repo] = commit
         blob = None
         if answer.evidence is not None:
             blob = await asyncio.to_thread(self._house.blobs.put, answer.evidence)
@@ -203,7 +209,7 @@ class Judge:
         await self._record.add(FindingReported.of(found(code, detail={"why": one_line(why, 300)})))
 
     async def remember_commits(self, fence: int) -> None:
-        """Note where the repositories were that the checks asked about: `state.last_commit` of the next run."""
+        """Keep where the repositories were that the checks asked about: `state.last_commit` of the next run."""
         if self._commits:
             await asyncio.to_thread(self._house.store.verifier.record, self._record.run, fence, self._commits)
 

@@ -103,6 +103,18 @@ class Mirrors:
         os.utime(mirror / "tickover/now")
         return Commit(url, mirror, ref, None, now["default"], now["refs"])
 
+    async def had(self, then: Commit, sha: str) -> bool:
+        """Whether `sha` was in the history of any branch or tag when `then` was resolved."""
+        if sha == then.sha:
+            return True
+        try:
+            lines = (then.mirror / "tickover" / f"refs-{then.refs}").read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:  # of many lists the oldest go
+            return False
+        known = b"".join(b"^%s\n" % line.partition(b" ")[0] for line in lines)
+        said = await self.git.run(f"--git-dir={then.mirror}", "rev-list", "-n", "1", "--stdin", sha, stdin=known)
+        return said.code == 0 and not said.out
+
     def prune(self, idle_s: float) -> list[Path]:
         """Remove mirrors that nobody resolved from for `idle_s` seconds; return them.
 
