@@ -34,8 +34,10 @@ true
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in (("digest", DIGEST), ("hello", HELLO), ("wrong", "---\nname: wrong\nagnet: steps\n---\n")):
-        (tmp_path / "routines" / name).mkdir(parents=True)
+        (tmp_path / "routines" / name / "checks").mkdir(parents=True)
         (tmp_path / "routines" / name / "ROUTINE.md").write_text(text)
+    (tmp_path / "routines/digest/checks/check.py").touch()
+    (tmp_path / "routines/hello/checks/hello_check.py").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from tickover.cli.blocks import Block, Line, Plain, Table, ink
 from tickover.cli.show import OUTCOMES, check_table, headline, outcome_cell, process, run_page, run_table
 from tickover.core.cause import Cause, CauseCode
-from tickover.core.evidence import CheckResult, EvidenceClass
+from tickover.core.evidence import NOT_EVALUATED, CheckList, CheckResult, EvidenceClass
 from tickover.core.status import Execution, Outcome, Phase
 from tickover.testing.stories import (
     FAILED,
@@ -149,6 +150,13 @@ def test_a_check_that_passes_is_green_only_if_it_proves() -> None:
     claims = check(2, CheckResult.PASS, "it is there", evidence_class=EvidenceClass.CLAIM)
     assert looks(proves, holds, claims) == ["good", "", ""]
     assert "only a claim of the agent" in drawn(*check_table([claims]))
+
+
+def test_a_noop_check_that_nobody_had_to_ask_is_no_error() -> None:
+    unasked = replace(check(0, CheckResult.ERROR, NOT_EVALUATED), list=CheckList.NOOP)
+    broken = replace(unasked, summary="the command was not found")
+    assert looks(unasked, broken) == ["dim", "warn"]
+    assert "asked only if the agent claims" in drawn(*check_table([unasked]))
 
 
 def test_runs_are_listed_with_both_facts() -> None:

@@ -81,7 +81,17 @@ def test_every_cause_that_can_be_tried_again_can_be_named() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"timeout": "0s"}, {"memory": "0MiB"}, {"cpus": "2"}, {"cpus": 0}, {"pids": True}, {"pids": 1.5}, {"tokens": 0}],
+    [
+        {"timeout": "0s"},
+        {"memory": "0MiB"},
+        {"cpus": "2"},
+        {"cpus": 0},
+        {"pids": True},
+        {"pids": 1.5},
+        {"tokens": 0},
+        {"memory": "15MiB"},
+        {"disk": "1023KiB"},
+    ],
 )
 def test_a_limit_of_nothing_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tickover.cli import VERBS
+from tickover.core.built import NOT_BUILT
+from tickover.core.definition import FrontMatter
 from tickover.routines.loader import load_folder, parse_routine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,3 +50,10 @@ def test_routines_load(page: str, text: str) -> None:
 @pytest.mark.parametrize("example", ["repo-digest", "false-green", "liar"])
 def test_examples_load(example: str) -> None:
     assert load_folder(str(ROOT / "examples" / example)).routine.name == example
+
+
+def test_the_page_of_keys_names_each_key_that_runs_and_no_other() -> None:
+    page = (ROOT / "docs/reference/routine.md").read_text(encoding="utf-8")
+    table = page.split("## Keys that this release runs")[1].split("Keys of later releases")[0]
+    waiting = {need.key for need in NOT_BUILT} - {"agent"}  # of which two run
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE)) == set(FrontMatter.model_fields) - waiting

@@ -272,14 +272,46 @@ def test_an_environment_that_is_wrong_or_not_there(name: str, file: str, line: i
 
 
 def test_the_name_is_the_folder_s_and_pinned_files_are_there() -> None:
-    raw = b"---\nname: r\nagent: steps\nexpect: [{output: {schema: s.json}}, {file: {path: a, same_as: b}}]\n---\n"
+    raw = b"---\nname: r\nagent: command\nargv: [a]\nexpect: [{output: {schema: s.json}}, {file: {path: a, same_as: b}}]\n---\n"
     with pytest.raises(DefinitionErrors) as caught:
         load(MemoryTree({"ROUTINE.md": raw, "checks/b": b""}), "other")
     assert [each.code for each in caught.value.problems] == ["definition.name", "definition.no_file"]
 
 
+def loaded(front: str, *checks: str, body: str = "```sh\ntrue\n```\n") -> list[tuple[str, str]]:
+    raw = f"---\nname: r\nagent: steps\n{front}---\n{body}".encode()
+    try:
+        load(MemoryTree({"ROUTINE.md": raw, **{f"checks/{check}": b"" for check in checks}}), "r")
+    except DefinitionErrors as error:
+        return [(each.code, each.hint) for each in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [("python3 sum_chek.py --all", "did you mean `sum_check.py`?"), ("sh other.sh", "")],
+)
+def test_the_program_of_a_check_is_there_before_anything_runs(line: str, hint: str) -> None:
+    assert loaded(f"expect: [{{command: {{run: {line}}}}}]\n", "sum_check.py") == [("definition.no_file", hint)]
+
+
+@pytest.mark.parametrize(
+    "line", ["python3 sum_check.py", "python3 -m json.tool /subject/x.py", "test -f /subject/x.py", "bash /check/x.sh"]
+)
+def test_only_a_program_that_a_line_begins_with_is_looked_for(line: str) -> None:
+    assert loaded(f"expect: [{{command: {{run: {line}}}}}]\n", "sum_check.py") == []
+
+
+def test_steps_are_read_with_the_routine() -> None:
+    assert [code for code, _ in loaded("", body="```ruby\nputs 1\n```\n")] == ["blocks.none"]
+    assert [code for code, _ in loaded("", body="```sh timeout=5\ntrue\n```\n")] == ["blocks.step"]
+    assert loaded("skill: report\n", body="Its steps are the skill's.\n") == []
+
+
 def test_an_unknown_time_zone() -> None:
-    raw = b"---\nname: r\nagent: steps\non: [{schedule: {every: 1h, time_zone: Europe/Berlim}}]\n---\n"
+    raw = (
+        b"---\nname: r\nagent: steps\non: [{schedule: {every: 1h, time_zone: Europe/Berlim}}]\n---\n```sh\ntrue\n```\n"
+    )
     with pytest.raises(DefinitionErrors) as caught:
         load(MemoryTree({"ROUTINE.md": raw}), "r")
     assert [each.code for each in caught.value.problems] == ["definition.time_zone"]

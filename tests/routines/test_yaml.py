@@ -142,3 +142,17 @@ def test_no_text_raises_anything_else(text: str) -> None:
 def test_no_bytes_raise_anything_else(raw: bytes) -> None:
     with contextlib.suppress(TickoverError):
         parse(decode(raw, "f"), "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("limits:\n\ttimeout: 3m\n", "indent with spaces"),
+        ("limits:\n    timeout: 3m\n  memory: 1GiB\n", "the keys of one map begin in the same column"),
+        ("description: a: b\n", "put text with `: ` in quotes, or indent less"),
+    ],
+)
+def test_the_commonest_mistakes_are_said_in_plain_words(text: str, hint: str) -> None:
+    with pytest.raises(YamlError) as caught:
+        parse(text, "ROUTINE.md")
+    assert (caught.value.code, caught.value.hint) == ("yaml.syntax", hint)

@@ -11,6 +11,7 @@ import click
 
 from tickover.cli.blocks import Ink, Line, Quote
 from tickover.cli.output import json_text, screen
+from tickover.cli.streams import settle_stdout
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 
 INTERRUPTED: Final = 130
@@ -22,6 +23,7 @@ def answer(error: BaseException, ctx: click.Context, *, as_json: bool) -> int | 
         return INTERRUPTED
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return None
+    settle_stdout()
     told, err = _told(error, ctx), screen(sys.stderr)
     if told.code == "internal":
         err.show(Quote("".join(traceback.format_exception(error)).rstrip()))

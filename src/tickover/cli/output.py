@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -24,7 +23,7 @@ class Screen(Protocol):
 def screen(file: TextIO | None = None, *, no_color: bool = False) -> Screen:
     """Return rich on a terminal, plain text elsewhere. Letters that the encoding lacks become `?`."""
     out = file or sys.stdout
-    if isinstance(out, io.TextIOWrapper):
+    if hasattr(out, "reconfigure"):
         out.reconfigure(errors="replace")
     if not out.isatty():
         return Plain(out)

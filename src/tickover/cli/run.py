@@ -18,6 +18,7 @@ from tickover.cli.blocks import Ink, Line
 from tickover.cli.failure import INTERRUPTED
 from tickover.cli.find import find_routine
 from tickover.cli.output import Screen, print_json_line, screen
+from tickover.cli.streams import lasting_stdout
 from tickover.cli.transcript import Transcript
 from tickover.cli.wire import event_json, row_json
 from tickover.core.errors import UsageError
@@ -82,6 +83,7 @@ def command(
         keep=keep,
         wait=not no_wait,
     )
+    stdout = lasting_stdout()
     out = screen(no_color=no_color)
     try:
         row, interrupted = asyncio.run(_run(request, home, out, as_json=as_json))
@@ -91,6 +93,8 @@ def command(
         print_json_line({"type": "run", "run": row.id, "data": row_json(row)})
     else:
         out.show(*_afterwards(row))
+    if stdout.complaint:
+        screen(sys.stderr).show(Line(f"stdout: {stdout.complaint}; the run went on without it"))
     code = row.exit_code if row.exit_code is not None else 1
     click.get_current_context().exit(INTERRUPTED if interrupted else code)
 

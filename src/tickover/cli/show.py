@@ -81,6 +81,9 @@ def check_table(evidence: Iterable[CheckFact]) -> list[Block]:
 
 
 def _check_row(check: CheckFact) -> tuple[Cell, ...]:
+    if check.idle:
+        why = "asked only if the agent claims that there is nothing to do"
+        return (Ink("- idle", "dim"), str(check.id), check.kind, check.evidence_class.value, Ink(why, "dim"))
     sign = RESULTS[check.result]
     notes = []
     if check.vacuous:

@@ -45,7 +45,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.BUDGET: "the budget for tokens or cost was spent",
     CauseCode.CONDITION_FAILED: "`only_if` ended with neither 0 (run) nor 10 (skip)",
     CauseCode.CANCELLED: "a person or a newer run cancelled it",
-    CauseCode.PREFLIGHT: "something that the routine needs did not answer",
+    CauseCode.PREFLIGHT: "something that the routine needs is not there",
     CauseCode.ISOLATION: "this machine's isolation is weaker than the routine asks for",
     CauseCode.NOT_YET: "the routine uses a key whose behaviour this build does not have",
     CauseCode.NOT_GRANTED: "a permission, host or credential has not been granted",

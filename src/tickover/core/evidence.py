@@ -64,6 +64,10 @@ class Said(NamedTuple):
     summary: str = ""
 
 
+NOT_EVALUATED = "it was not evaluated"
+"""The summary of a check that has no result."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckFact:
     """One check of a run with all that the verdict knows about it.
@@ -86,6 +90,11 @@ class CheckFact:
     @property
     def id(self) -> CheckId:
         return CheckId(self.list, self.index)
+
+    @property
+    def idle(self) -> bool:
+        """Say whether it is a `noop` check that nobody had to ask: nothing to do was not claimed."""
+        return self.list is CheckList.NOOP and self.result is CheckResult.ERROR and self.summary == NOT_EVALUATED
 
 
 def is_vacuous(list_: CheckList, *, guard: bool, baseline: CheckResult | None) -> bool:

@@ -84,6 +84,21 @@ class _Positive:
         return value
 
 
+class _AtLeast:
+    """A bound that no schema's pattern can say."""
+
+    def __init__(self, least: Size) -> None:
+        self._least = least
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._enough, handler(source))
+
+    def _enough(self, value: Size) -> Size:
+        if value < self._least:
+            raise PydanticCustomError("measure", "{text}", {"text": f"at least {self._least} is needed here"})
+        return value
+
+
 Period = Annotated[Duration, _Positive()]
 Amount = Annotated[Size, _Positive()]
 Count = Annotated[int, Between(1, 1_000_000_000_000)]
@@ -105,10 +120,10 @@ class Limits(Strict):
     runs_per_day: Maybe[Count] = None
     min_interval: Maybe[Period] = None
     cost_usd_per_day: Maybe[Positive] = None
-    memory: Amount = Size(2 << 30)
+    memory: Annotated[Amount, _AtLeast(Size(16 << 20))] = Size(2 << 30)
     cpus: Positive = 2
     pids: Annotated[int, Between(1, 1_000_000)] = 512
-    disk: Amount = Size(5 << 30)
+    disk: Annotated[Amount, _AtLeast(Size(1 << 20))] = Size(5 << 30)
     output: Amount = Size(64 << 20)
 
 

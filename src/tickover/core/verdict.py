@@ -10,7 +10,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, Said, is_vacuous
+from tickover.core.evidence import (
+    NOT_EVALUATED,
+    CheckFact,
+    CheckId,
+    CheckList,
+    CheckResult,
+    EvidenceClass,
+    Said,
+    is_vacuous,
+)
 from tickover.core.finding import Finding
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
@@ -129,7 +138,7 @@ def too_weak(contract: Contract) -> str:
 
 
 def _joined(term: CheckTerm, before: CheckResult | None, said: Said | None) -> CheckFact:
-    result, summary = said or Said(CheckResult.ERROR, "it was not evaluated")
+    result, summary = said or Said(CheckResult.ERROR, NOT_EVALUATED)
     return CheckFact(
         list=term.list,
         index=term.index,

@@ -82,6 +82,12 @@ def parse_steps(markdown: str, *, file: str = "ROUTINE.md", first_line: int = 1)
     return tuple(steps)
 
 
+def no_steps(where: Where) -> UsageError:
+    """Say that there is nothing to run."""
+    hint = f"a step is a fenced block of {', '.join(LANGS)}: ```bash id=NAME timeout=5m"
+    return UsageError("blocks.none", "agent `steps` has no step to run", hint=hint, where=where)
+
+
 def _fences(markdown: str, first_line: int) -> Iterator[_Fence]:
     title = ""
     tokens: list[Token] = _MARKDOWN.parse(f"{markdown}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -12,12 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ValidationError
 
-from tickover.core.check import FileCheck, OutputCheck
+from tickover.core.check import CommandCheck, FileCheck, OutputCheck
 from tickover.core.definition import AGENTS, Environment, FrontMatter, Routine
 from tickover.core.errors import DefinitionErrors, NotFoundError, TickoverError, UsageError, Where
 from tickover.core.rules import problems
 from tickover.core.tree import Tree
 from tickover.core.trigger import ScheduleTrigger
+from tickover.routines.blocks import no_steps, parse_steps
 from tickover.routines.schema import keys_at
 from tickover.routines.tree import FolderTree, MemoryTree
 from tickover.routines.yaml import Document, KeyPath, YamlError, decode, parse
@@ -74,7 +76,7 @@ def load(
     if raw is None:
         raise NotFoundError("definition.not_found", "there is no such file", where=Where(file))
     loaded = parse_routine(raw, file=file, environments=environments, tree=tree)
-    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded)]
+    found = [*_named(loaded, name), *_files(loaded), *_zones(loaded), *_steps(loaded)]
     if found:
         raise DefinitionErrors(found)
     repositories = {
@@ -247,12 +249,33 @@ def _files(loaded: Loaded) -> list[TickoverError]:
                 key, path = "schema", check.schema_
             elif isinstance(check, FileCheck) and check.same_as is not None:
                 key, path = "same_as", check.same_as
+            elif isinstance(check, CommandCheck) and (program := _PROGRAM.match(check.run)):
+                key, path = "run", program[1]
             else:
                 continue
             if "{{" not in path and loaded.tree.read(f"checks/{path}") is None:
                 where = loaded.where((list_name, index, check.kind, key))
-                missing.append(UsageError("definition.no_file", f"there is no checks/{path}", where=where))
+                have = [each.path.removeprefix("checks/") for each in loaded.tree.list("checks")]
+                near = difflib.get_close_matches(path, have, 1)
+                hint = f"did you mean `{near[0]}`?" if near else ""
+                missing.append(UsageError("definition.no_file", f"there is no checks/{path}", hint=hint, where=where))
     return missing
+
+
+# A check's line that begins with a file of its own. Others say it in ways that only a shell understands.
+_PROGRAM = re.compile(r"(?:python3|bash|sh) ([A-Za-z0-9_][A-Za-z0-9_/-]*\.(?:py|sh))(?=\s|$)")
+
+
+def _steps(loaded: Loaded) -> list[TickoverError]:
+    """Find what is wrong with a routine's own steps; those of a skill are read when it is."""
+    routine = loaded.routine
+    if routine.agent_name != "steps" or routine.skill is not None:
+        return []
+    try:
+        steps = parse_steps(routine.body, file=loaded.file, first_line=routine.body_line)
+    except DefinitionErrors as error:
+        return error.problems
+    return [] if steps else [no_steps(Where(loaded.file, routine.body_line, 1))]
 
 
 def _zones(loaded: Loaded) -> list[TickoverError]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tickover.core.errors import DefinitionErrors, UsageError, Where
-from tickover.routines.blocks import Step, parse_steps
+from tickover.routines.blocks import Step, no_steps, parse_steps
 from tickover.routines.loader import Loaded
 from tickover.routines.skill import Skill
 
@@ -17,7 +17,5 @@ def steps_of(loaded: Loaded, skill: Skill | None = None) -> tuple[Step, ...]:
         text = f"there are steps here and in the skill `{routine.skill}`: keep one of the two"
         raise DefinitionErrors([UsageError("blocks.both", text, where=Where(loaded.file, own[0].line, 1))])
     if not own and not theirs:
-        hint = "a step is a fenced block: ```bash id=NAME timeout=5m"
-        where = Where(loaded.file, routine.body_line, 1)
-        raise DefinitionErrors([UsageError("blocks.none", "agent `steps` has no step to run", hint=hint, where=where)])
+        raise DefinitionErrors([no_steps(Where(loaded.file, routine.body_line, 1))])
     return own or theirs

@@ -96,7 +96,9 @@ def parse(text: str, file: str, first_line: int = 1) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file, mark.line + first_line, mark.column + 1) if mark else Where(file)
-        raise YamlError("yaml.syntax", _sentence(error.problem or error.context), where=where) from None
+        said = _sentence(error.problem or error.context)
+        message, hint = next((plain for words, plain in _PLAINER.items() if said.startswith(words)), (said, ""))
+        raise YamlError("yaml.syntax", message, hint=hint, where=where) from None
     except YAMLError as error:
         raise YamlError("yaml.syntax", _sentence(getattr(error, "reason", None)), where=Where(file)) from None
     except _BUGS as error:
@@ -108,6 +110,17 @@ _BUGS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, RecursionError,
     StopIteration, TypeError, ValueError, UnicodeError,
 )  # fmt: skip
+
+
+# The mistakes that people make most, in other words than the scanner's.
+_PLAINER = {
+    "found character '\\t'": ("a tab stands where a key or a value begins", "indent with spaces"),
+    "expected <block end>": (
+        "this line does not line up with those above",
+        "the keys of one map begin in the same column",
+    ),
+    "mapping values are not allowed": ("a `:` where no key can stand", "put text with `: ` in quotes, or indent less"),
+}
 
 
 def _sentence(problem: object) -> str:

@@ -1,0 +1,1 @@
+"""Never run: the loader looks whether it is there."""
