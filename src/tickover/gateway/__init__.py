@@ -18,6 +18,7 @@ What moves the bytes:
 
     fence.py         what stops a run's traffic at once: lease, byte budget, end
     wire.py          one TCP connection, and two tied together
+    tls.py           TLS on a wire whose first bytes were read already
     dial.py          an allowed name -> addresses, judged once -> a connection
     plane.py         a run's listeners, and what becomes of each connection
 
