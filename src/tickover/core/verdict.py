@@ -167,7 +167,7 @@ def _broken(case: _Case) -> list[str]:
 
 
 def _nothing_to_do(case: _Case) -> list[str]:
-    held = all(check.result is CheckResult.PASS for check in case.noop + case.guards)
+    held = all(check.result is CheckResult.PASS and not _made_true(check) for check in case.noop + case.guards)
     return _quoted(_noop_proofs(case)) if case.noop_claimed and held else []
 
 
@@ -187,6 +187,7 @@ def _unproved(case: _Case) -> list[str]:
         reasons = reasons or ["the routine has no contract: `expect` is empty"]
     if reasons and case.noop_claimed:
         unmet = [_named(check) for check in case.noop if check.result is not CheckResult.PASS]
+        unmet += [_named(check, "did not hold before the agent started") for check in case.noop if _made_true(check)]
         reasons.append(": ".join(["nothing to do was claimed, but not proved", *unmet[:1]]))
     return reasons
 
@@ -217,6 +218,16 @@ def _proofs(case: _Case) -> tuple[CheckFact, ...]:
 
 def _noop_proofs(case: _Case) -> tuple[CheckFact, ...]:
     return tuple(check for check in case.noop if check.evidence_class is not EvidenceClass.CLAIM)
+
+
+def _made_true(check: CheckFact) -> bool:
+    """Say whether a `noop` check of the workspace came to hold under the agent's hands: then there was work to do."""
+    return (
+        check.list is CheckList.NOOP
+        and check.evidence_class is EvidenceClass.ARTIFACT
+        and check.result is CheckResult.PASS
+        and check.baseline is not CheckResult.PASS
+    )
 
 
 def _weakness(check: CheckFact, case: _Case) -> str:
