@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tickover.cli.find import find_routine, routines_in
+from tickover.cli.find import find_routine, own_name, routines_in
 from tickover.core.errors import NotFoundError
 
 
@@ -51,3 +52,21 @@ def test_all_routines_of_a_folder_and_of_its_shelf(here: Path) -> None:
     ]
     assert list(routines_in(here / "loose")) == [here / "loose"]
     assert list(routines_in(here / "src")) == []
+
+
+@pytest.mark.parametrize(
+    ("called", "installed", "name"),
+    [
+        (".venv/bin/tickover", False, ".venv/bin/tickover"),
+        ("/srv/a b/bin/tickover", False, "'/srv/a b/bin/tickover'"),
+        ("/usr/bin/tickover", True, "tickover"),
+        ("pytest", False, "tickover"),
+    ],
+)
+def test_what_is_named_to_be_typed_next_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, called: str, installed: bool, name: str
+) -> None:
+    (tmp_path / "tickover").touch(mode=0o755 if installed else 0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [called])
+    assert own_name() == name

@@ -1,10 +1,13 @@
-"""From what a person types to a routine's folder."""
+"""From what a person types to a routine's folder, and what to type next."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -31,6 +34,12 @@ def find_routine(word: str) -> Path:
     hint = f"did you mean `{near[0]}`?" if near else "`tickover routine list` shows them, `tickover init` makes one"
     what = f"{word} has no {FILE}" if path.is_dir() else f"there is no routine `{word}`"
     raise NotFoundError("cli.routine_not_found", what, hint=hint)
+
+
+def own_name() -> str:
+    """Return what to type for this program: its name, or the path it was called by if the shell would not find it."""
+    called = sys.argv[0]
+    return shlex.quote(called) if Path(called).name == "tickover" and not shutil.which("tickover") else "tickover"
 
 
 def routines_in(folder: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from tickover.cli.blocks import Line, Table
+from tickover.cli.find import own_name
 from tickover.cli.output import screen
 from tickover.core.errors import UsageError, Where
 
@@ -57,7 +58,7 @@ def command(folder: Path) -> None:
     ignored = _ignore(folder / ".gitignore")
     rows = [*((name, "written") for name in FILES), (".gitignore", "one line added" if ignored else "has the line")]
     out = screen(sys.stderr)
-    out.show(Table(tuple(rows), indent=0), Line(""), Line(f"next: tickover run {folder / 'routines/hello'}"))
+    out.show(Table(tuple(rows), indent=0), Line(""), Line(f"next: {own_name()} run {folder / 'routines/hello'}"))
 
 
 def _ignore(path: Path) -> bool:

@@ -16,7 +16,7 @@ from tickover.app import RunRequest, Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Ink, Line
 from tickover.cli.failure import INTERRUPTED
-from tickover.cli.find import find_routine
+from tickover.cli.find import find_routine, own_name
 from tickover.cli.output import Screen, print_json_line, screen
 from tickover.cli.streams import lasting_stdout
 from tickover.cli.transcript import Transcript
@@ -150,7 +150,7 @@ def _afterwards(row: RunRow) -> list[Line]:
         names = ", ".join(each.path for each in row.artifacts[:5])
         more = f" and {len(row.artifacts) - 5} more" if len(row.artifacts) > 5 else ""
         lines.append(Line(Ink("artifacts  ", "dim"), names + more))
-    lines.append(Line(Ink("more       ", "dim"), f"tickover runs show {row.id}"))
+    lines.append(Line(Ink("more       ", "dim"), f"{own_name()} runs show {row.id}"))
     return lines
 
 
