@@ -515,3 +515,27 @@ async def test_names_are_answered_over_udp_and_tcp() -> None:
         writer.close()
     told = [(each.host, each.reason) for each in run.passages if each.entry == "dns"]
     assert told == [(HOST, "address"), ("evil.test", "no_name")]
+
+
+async def test_a_refusal_reaches_a_client_that_is_still_sending() -> None:
+    """Closing on what was not read would reset the connection, and the reason with it."""
+    async with site() as run:
+        reader, writer = await asyncio.open_connection("127.0.0.1", run.proxy)
+        writer.write(connect("evil.test:443") + bytes(3_000_000))
+        answer = await reader.read()
+        assert b"x-tickover-deny: not_listed" in answer
+        assert answer.endswith(b"}\n")
+        writer.close()
+
+
+async def test_a_fault_of_ours_ends_the_runs_traffic() -> None:
+    async def broken(_arrival: Arrival) -> None:
+        raise ZeroDivisionError
+
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context.get("exception")))
+    async with site(inspect=True, inspector=broken) as run:
+        await say(run, b"GET / HTTP/1.1\r\n\r\n")
+        assert await say(run, hello()) == b"reset"
+        assert run.fence.reason == "gateway_error"
+    assert [type(each) for each in faults] == [ZeroDivisionError]

@@ -185,10 +185,18 @@ class Plane:
                 return
             task = asyncio.get_running_loop().create_task(serve(wire))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
 
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_server(lambda: Wire(self._fence, arrived), sock=listener))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a connection. If our own code broke on it, the run's traffic ends with it."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._fence.cut("gateway_error")
+            context = {"message": "the gateway broke on a connection", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
 
     # Names.
 
