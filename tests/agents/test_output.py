@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickover.agents.output import PIECE, LineSplitter, OutputLog
+from tickover.agents.output import PIECE, LineSplitter, OutputLog, writable
 from tickover.core.event import AgentOutput
 
 
@@ -22,13 +24,13 @@ def test_a_log_keeps_the_first_bytes_and_counts_the_rest(writes: list[tuple[str,
     log = OutputLog(limit)
     facts = [fact for stream, text in writes for fact in log.add(stream, text)]  # type: ignore[arg-type]
     facts += log.close()
-    kept = sum(len((fact.text or "").encode()) for fact in facts if isinstance(fact, AgentOutput))
+    kept = sum(len(json.dumps(fact.text or "")) - 2 for fact in facts if isinstance(fact, AgentOutput))
+    whole = sum(len(json.dumps(writable(text))) - 2 for _, text in writes)
     sent = sum(len(text.encode("utf-8", "replace")) for _, text in writes)
-    assert kept <= limit + 2 * sum(text.count("\0") for _, text in writes)
-    if sent <= limit:
-        assert log.dropped == 0
-    else:
-        assert log.dropped >= sent - limit
+    assert kept <= limit
+    assert (log.dropped == 0) is (whole <= limit)
+    assert log.dropped >= sent - limit
+    assert sum(isinstance(fact, AgentOutput) and fact.truncated for fact in facts) == (whole > limit)
 
 
 def test_large_text_comes_in_pieces_and_small_text_together() -> None:

@@ -65,6 +65,7 @@ def test_the_plan_holds_runner_steps_and_each_block() -> None:
     assert plan.argv == ("/usr/bin/python3", "-I", RUNNER, STEPS)
     assert json.loads(plan.files[STEPS]) == {
         "cwd": "/workspace",
+        "output": 64 << 20,
         "steps": [
             {"id": "fetch", "lang": "bash", "file": "/tickover/blocks/01-fetch.bash", "timeout": 60},
             {"id": "über/../x", "lang": "python", "file": "/tickover/blocks/02--ber----x.py", "timeout": None},
@@ -147,8 +148,19 @@ def test_a_killed_runner_says_no_last_word() -> None:
 
 
 def test_output_above_the_limit_is_counted_and_said_once() -> None:
-    task = replace(TASK, output_limit=10)
+    task = replace(TASK, output_limit=35)  # "ä" takes six of them in a journal
     facts = run(*(line(tickover="output", step="fetch", stream="stdout", text="ä" * 4) for _ in range(3)), task=task)
     assert text(facts) == "ääää" + "ä"
     assert [fact.truncated for fact in facts if isinstance(fact, AgentOutput)] == [False, True]
     assert {"dropped_bytes": 14} in [fact.detail for fact in facts if isinstance(fact, FindingReported)]
+
+
+def test_what_the_runner_did_not_pass_on_counts_as_dropped() -> None:
+    lines = [
+        line(tickover="dropped", step="fetch", stream="stderr", bytes=size) for size in (5, 7, 0, -1, 1 << 60, True)
+    ]
+    facts = run(line(tickover="output", step="fetch", stream="stdout", text="kept"), *lines)
+    assert [fact.truncated for fact in facts if isinstance(fact, AgentOutput)][:2] == [False, True]
+    assert facts[0] == AgentOutput(stream="stdout", text="kept")
+    [finding] = [each for each in facts if isinstance(each, FindingReported) and each.code == "output_truncated"]
+    assert finding.detail["dropped_bytes"] >= 12  # type: ignore[operator]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+from json.encoder import encode_basestring_ascii
+
 from tickover.agents.base import AgentFact, Stream
 from tickover.core.event import AgentOutput, FindingReported
 from tickover.core.finding import FindingCode, found
@@ -13,7 +16,7 @@ LONGEST_LINE = 1 << 20
 
 
 class OutputLog:
-    """Gathers text per stream; keeps `limit` bytes of it in all and counts the rest.
+    """Gathers text per stream; keeps `limit` bytes of it in all, as a journal writes them, and counts the rest.
 
     Within one gathering the order of the two streams is lost, as it is between two pipes anyway; in exchange a
     process that alternates between them byte by byte makes no flood of facts.
@@ -26,16 +29,22 @@ class OutputLog:
         self.dropped = 0
 
     def add(self, stream: Stream, text: str) -> list[AgentFact]:
-        size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if self.dropped:
+            return self.drop(stream, _bytes(text))
+        shown = writable(text)
+        size = _written(shown)
         if size <= self._room:
             self._room -= size
-            return self._gather(stream, text)
-        kept = text.encode("utf-8", "replace")[: self._room].decode("utf-8", "ignore")
+            return self._gather(stream, shown)
+        fits = bisect.bisect_right(range(len(shown)), self._room, key=lambda end: _written(shown[:end])) - 1
+        facts = self._gather(stream, shown[:fits])
+        return [*facts, *self.drop(stream, _bytes(text[fits:]))]
+
+    def drop(self, stream: Stream, size: int) -> list[AgentFact]:
+        """Count `size` bytes that are not kept, and say so the first time."""
         first = self.dropped == 0
-        self.dropped += size - len(kept.encode())
-        self._room = 0
-        facts = self._gather(stream, kept)
-        return [*facts, *self.flush(), AgentOutput(stream=stream, text="", truncated=True)] if first else facts
+        self.dropped += size
+        return [*self.flush(), AgentOutput(stream=stream, text="", truncated=True)] if first and size else []
 
     def flush(self) -> list[AgentFact]:
         facts: list[AgentFact] = []
@@ -58,9 +67,18 @@ class OutputLog:
 
     def _gather(self, stream: Stream, text: str) -> list[AgentFact]:
         if text:
-            self._gathered[stream].append(writable(text))
+            self._gathered[stream].append(text)
             self._waiting += len(text) + 64  # a list of very short texts costs memory, too
         return self.flush() if self._waiting >= PIECE else []
+
+
+def _written(text: str) -> int:
+    """Return the bytes of `text` in JSON: an escape takes six."""
+    return len(encode_basestring_ascii(text)) - 2
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 class LineSplitter:

@@ -26,6 +26,7 @@ from tickover.core.status import AgentStatus
 RUNNER = f"{OURS}/steps.py"
 STEPS = f"{OURS}/steps.json"
 _SUFFIX = {"bash": "bash", "sh": "sh", "python": "py", "js": "js"}
+_MOST = 1 << 60  # bytes that a line may say were dropped
 _MARK = b'{"tickover"'
 _STREAMS: dict[object, Stream] = {"stdout": "stdout", "stderr": "stderr"}
 
@@ -84,6 +85,8 @@ class StepsParser:
                 return self._log.add(_STREAMS[name], text)
             case {"tickover": "step", "id": name, "exit": int() | None as code, "seconds": int() | float() as seconds}:
                 return self._step_ended(name, code, seconds, message.get("timed_out") is True)
+            case {"tickover": "dropped", "stream": "stdout" | "stderr" as name, "bytes": int(size)} if 0 < size < _MOST:
+                return self._log.drop(_STREAMS[name], size)
             case {"tickover": "end"} if not self._last_word:
                 self._last_word = True
                 return []
@@ -145,9 +148,10 @@ class Agent:
             {"id": block.id, "lang": block.lang, "file": file, "timeout": block.timeout_s}
             for block, file in zip(task.blocks, code, strict=True)
         ]
+        plan = {"cwd": task.workspace, "output": task.output_limit, "steps": steps}
         files = {
             RUNNER: _runner(),
-            STEPS: json.dumps({"cwd": task.workspace, "steps": steps}, indent=2).encode() + b"\n",
+            STEPS: json.dumps(plan, indent=2).encode() + b"\n",
             **{target: text.encode("utf-8", "replace") for target, text in code.items()},
             **input_files(task),
         }

@@ -2,9 +2,10 @@
 
 usage: python3 -I steps.py STEPS.json
 
-Every line on stdout is one JSON object: {"tickover": "output", step, stream, text}, {"tickover": "step", id, exit,
-signal, seconds, timed_out}, at last {"tickover": "end", exit}. A block may write such lines itself; nobody
-believes them. Exits with the failing block's code: 124 = its time was up, 128 + N = signal N.
+Every line on stdout is one JSON object: {"tickover": "output", step, stream, text}, {"tickover": "dropped", step,
+stream, bytes}, {"tickover": "step", id, exit, signal, seconds, timed_out}, at last {"tickover": "end", exit}. A block
+may write such lines itself; nobody believes them. Exits with the failing block's code: 124 = its time was up, 128 + N =
+signal N.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def say(**message: object) -> None:
 class Pipe:
     """One output stream of one block. It stays open after the block: its background processes may still write."""
 
-    def __init__(self, step: str, stream: str, file: IO[bytes]) -> None:
-        self.step, self.stream, self.file = step, stream, file
+    def __init__(self, runner: Runner, step: str, stream: str, file: IO[bytes]) -> None:
+        self.runner, self.step, self.stream, self.file = runner, step, stream, file
+        self.dropped = 0
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
         os.set_blocking(file.fileno(), False)
 
@@ -53,6 +55,10 @@ class Pipe:
             data = os.read(self.file.fileno(), CHUNK)
         except BlockingIOError:
             return None
+        if data and self.runner.room <= 0:  # nobody keeps it: the writer is not held up by whoever reads us
+            self.dropped += len(data)
+            return len(data)
+        self.runner.room -= len(data)
         text = self.decoder.decode(data, final=not data)
         if text:
             say(tickover="output", step=self.step, stream=self.stream, text=text)
@@ -62,8 +68,9 @@ class Pipe:
 class Runner:
     """Waits for output, ends of children and deadlines in one place."""
 
-    def __init__(self, cwd: str) -> None:
+    def __init__(self, cwd: str, output: int) -> None:
         self.cwd = cwd
+        self.room = output + 1  # bytes of output still passed on, one more than are kept
         self.selector = selectors.DefaultSelector()
         self.child_ended, wakeup = os.pipe()
         for end in (self.child_ended, wakeup):
@@ -92,12 +99,14 @@ class Runner:
             self.ended(step, code, begun)
             return code
         streams = {"stdout": child.stdout, "stderr": child.stderr}
-        pipes = [Pipe(step["id"], name, file) for name, file in streams.items() if file]
+        pipes = [Pipe(self, step["id"], name, file) for name, file in streams.items() if file]
         for pipe in pipes:
             self.selector.register(pipe.file, selectors.EVENT_READ, pipe)
         timed_out = self.wait(child, step.get("timeout"), begun)
         for pipe in pipes:
             self.drain(pipe)
+            if pipe.dropped:
+                say(tickover="dropped", step=step["id"], stream=pipe.stream, bytes=pipe.dropped)
         if timed_out:
             text = f"tickover: step `{step['id']}` was stopped after {step['timeout']:g} s\n"
             say(tickover="output", step=step["id"], stream="stderr", text=text)
@@ -152,7 +161,7 @@ def main(path: str) -> int:
     """Run all blocks; return the exit code."""
     with open(path, encoding="utf-8") as file:
         task = json.load(file)
-    runner = Runner(task["cwd"])
+    runner = Runner(task["cwd"], task["output"])
     code = 0
     for step in task["steps"]:
         code = runner.run(step)
