@@ -18,14 +18,20 @@ async def test_only_what_dead_processes_left_is_removed(data: Path, folders: Fol
         (shelf / "k-0badcafe.log").touch()
         (shelf / "b-11111111").mkdir()
         (data / "stage" / "frames-dead").touch()
+        (data / "stage" / "subject-dead" / "app.git").mkdir(parents=True)
+        (data / "stage" / "subject-dead.use").touch()
+        (data / "stage" / "subject-living").mkdir()
+        reading = FileLock.try_take(data / "stage" / "subject-living.use")
         living = FileLock.try_take(data / "stage" / "frames-living")
         building = FileLock.try_take(shelf / "b-11111111.use", shared=True)
         assert living is not None
         assert building is not None
-        with living, building:
-            assert sweep(data) == ["layers/folders/k-0badcafe", "stage/frames-dead"]
-        assert sweep(data) == ["layers/folders/b-11111111", "stage/frames-living"]
+        assert reading is not None
+        with living, building, reading:
+            assert sweep(data) == ["layers/folders/k-0badcafe", "stage/frames-dead", "stage/subject-dead"]
+        assert sweep(data) == ["layers/folders/b-11111111", "stage/frames-living", "stage/subject-living"]
         assert sweep(data) == []
+        assert list((data / "stage").iterdir()) == []
         assert ground.path.exists()
 
 

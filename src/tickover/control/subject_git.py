@@ -19,6 +19,8 @@ from tickover.core.text import one_line
 from tickover.sandbox.base import ResourceLimits, Sandbox, SandboxSpec
 from tickover.workspace.base import SUBJECT, Commit, Workspace
 from tickover.workspace.git import Said
+from tickover.workspace.lock import FileLock
+from tickover.workspace.sweep import COPIES
 
 _MOST: Final = 1 << 30  # bytes of a bundle, of a file made of it, and of memory to make it
 _BUNDLE: Final = "git bundle create -q - HEAD --branches --tags"
@@ -31,8 +33,9 @@ class SubjectGit:
     def __init__(self, house: House, workspace: Workspace) -> None:
         self._house = house
         self._workspace = workspace
-        self._copies: dict[str, Path] = {}
-        self._folder = house.data / "stage" / f"subject-{secrets.token_hex(6)}"
+        self._copies: dict[str, Path | TickoverError] = {}
+        self._folder = house.data / "stage" / f"{COPIES}{secrets.token_hex(6)}"
+        self._use: FileLock | None = None
 
     async def resolve(self, repo: str, commit: Commit, ref: str) -> str | None:
         """Return the commit that `ref` (HEAD, a branch, a tag, a commit) names in the agent's clone."""
@@ -52,7 +55,10 @@ class SubjectGit:
         return int(said.out)
 
     def close(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._use is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._use.remove()
+            self._use.close()
 
     async def _git(self, copy: Path, *arguments: str) -> Said:
         return await self._house.mirrors.git.run(
@@ -61,11 +67,22 @@ class SubjectGit:
 
     async def _copy(self, repo: str, commit: Commit) -> Path:
         if repo not in self._copies:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            bundle = self._folder / f"{repo}.bundle"
-            await self._bundle(repo, bundle)
-            self._copies[repo] = await self._unpack(bundle, self._folder / f"{repo}.git", commit)
-        return self._copies[repo]
+            try:
+                self._copies[repo] = await self._make(repo, commit)
+            except TickoverError as error:  # it would be the same again, and may have taken minutes
+                self._copies[repo] = error
+        copy = self._copies[repo]
+        if isinstance(copy, TickoverError):
+            raise copy
+        return copy
+
+    async def _make(self, repo: str, commit: Commit) -> Path:
+        if self._use is None:
+            self._use = await FileLock.take(self._folder.with_suffix(".use"))
+            self._folder.mkdir()
+        bundle = self._folder / f"{repo}.bundle"
+        await self._bundle(repo, bundle)
+        return await self._unpack(bundle, self._folder / f"{repo}.git", commit)
 
     async def _bundle(self, repo: str, destination: Path) -> None:
         several = len(self._workspace.repositories) > 1

@@ -8,9 +8,13 @@ from typing import Final
 from tickover.workspace.folders import STAGED
 from tickover.workspace.lock import FileLock
 from tickover.workspace.mirror import Mirrors
-from tickover.workspace.shelf import Shelf
+from tickover.workspace.shelf import Shelf, remove_tree
 
 _SHELVES: Final = ("checkouts", "layers/setup", "layers/folders")
+
+
+COPIES: Final = "subject-"
+"""How copies of an agent's repository in DATA/stage begin; `NAME.use` beside each is locked by whoever reads it."""
 
 
 def sweep(data: Path) -> list[str]:
@@ -27,6 +31,13 @@ def sweep(data: Path) -> list[str]:
             with lock:
                 lock.remove()
                 removed.append(f"stage/{path.name}")
+    for path in (data / "stage").glob(f"{COPIES}*.use"):
+        lock = FileLock.try_take(path)
+        if lock is not None:
+            with lock:
+                remove_tree(path.with_suffix(""))
+                lock.remove()
+                removed.append(f"stage/{path.stem}")
     return removed
 
 
