@@ -38,6 +38,7 @@ class Site:
     port: int
     proxy: int
     dns: int
+    tcp_dns: int
     now: float = 0.0
     passages: list[Passage] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,12 +102,14 @@ async def site(
 ) -> AsyncIterator[Site]:
     addresses = dns.FakeAddresses(IPv4Network("127.64.0.0/10"))
     fake = str(addresses.address_of(HOST))
-    transparent = socket.create_server((fake, 0))
-    port = int(transparent.getsockname()[1])
+    at_upstream = socket.socket()
+    at_upstream.bind(("127.0.0.1", 0))
+    port = int(at_upstream.getsockname()[1])
+    transparent = socket.create_server((fake, port))
     proxy = socket.create_server(("127.0.0.1", 0))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
-    tcp = socket.create_server(("127.0.0.1", udp.getsockname()[1]))
+    tcp = socket.create_server(("127.0.0.1", 0))
     endpoint = Endpoint.parse(HOST, (port,))
     governed = (Governed(endpoint=endpoint, why="test"),) if inspect else ()
     policy = NetworkPolicy((Opening(endpoint, "test", inspect=inspect, private=private),), governed)
@@ -125,7 +128,7 @@ async def site(
         dialler=Dialler(resolve=resolve or loopback, connect_s=connect_s), limits=limits or Limits(linger_s=0.5),
         **({"inspect": inspector} if inspector else {}),
     )  # fmt: skip
-    found = Site(plane, fence, fake, port, proxy.getsockname()[1], udp.getsockname()[1])
+    found = Site(plane, fence, fake, port, proxy.getsockname()[1], udp.getsockname()[1], tcp.getsockname()[1])
 
     async def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         found.arrivals += 1
@@ -137,7 +140,7 @@ async def site(
     server = None
     if upstream:
         context = AUTHORITY.context(HOST) if tls else None
-        server = await asyncio.start_server(arrived, "127.0.0.1", port, ssl=context)
+        server = await asyncio.start_server(arrived, sock=at_upstream, ssl=context)
     await plane.open(Listeners(udp, tcp, proxy, (transparent,)))
     try:
         yield found
@@ -145,6 +148,7 @@ async def site(
         await plane.close()
         if server:
             server.close()
+        at_upstream.close()
 
 
 async def curl(*arguments: str, tmp_path: Path) -> tuple[int, bytes, str]:
@@ -255,7 +259,7 @@ NAMES = {
 @pytest.mark.parametrize(("said", "answer", "reason"), NAMES.values(), ids=NAMES)
 async def test_a_tunnel_is_for_tls_to_its_own_name(said: bytes, answer: bytes, reason: str) -> None:
     for by_proxy in (False, True):
-        async with site(limits=Limits(hello_s=0.3, linger_s=0.2)) as run:
+        async with site(limits=Limits(hello_s=0.3 if reason == "slow_peer" else 20, linger_s=0.2)) as run:
             to = ("127.0.0.1", run.proxy) if by_proxy else None
             found = await say(run, (connect(f"{HOST}:{run.port}") if by_proxy else b"") + said, to=to)
             passage = await run.passage()
@@ -333,7 +337,7 @@ async def test_dead_upstreams_are_told_apart() -> None:
     for resolve, code, reason in (
         (never, 504, "connect_timeout"), (unknown, 502, "unresolvable"), (None, 502, "connect_failed"),
     ):  # fmt: skip
-        async with site(upstream=None, resolve=resolve, connect_s=0.3) as run:
+        async with site(upstream=None, resolve=resolve, connect_s=0.3 if resolve is never else 20) as run:
             answer = await say(run, connect(f"{HOST}:{run.port}"), to=("127.0.0.1", run.proxy))
             assert answer.startswith(b"HTTP/1.1 %d " % code)
             assert f"x-tickover-deny: {reason}\r\n".encode() in answer
@@ -504,7 +508,7 @@ async def test_names_are_answered_over_udp_and_tcp() -> None:
                 assert socket.inet_ntoa((await loop.sock_recv(client, 512))[-4:]) == run.fake
                 await loop.sock_sendall(client, query("evil.test"))
                 assert (await loop.sock_recv(client, 512))[3] & 15 == 3
-        reader, writer = await asyncio.open_connection("127.0.0.1", run.dns)
+        reader, writer = await asyncio.open_connection("127.0.0.1", run.tcp_dns)
         writer.write(dns.frame(query(HOST)) * 2)
         async with asyncio.timeout(10):
             for _ in range(2):
