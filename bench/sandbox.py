@@ -143,9 +143,8 @@ async def run(quick: bool) -> None:
             f"mkdir /opt/l && cd /opt/l && head -c 65536 /dev/zero > 1 && for i in $(seq 2 {files}); do cp 1 $i; done"
         )
         large = await sealed(backend, "large", line)
-        print(
-            f"layer of {files} files, {files * 65536 / 1e9:.2f} GB: made and sealed in {time.perf_counter() - began:.1f} s"
-        )
+        took = time.perf_counter() - began
+        print(f"layer of {files} files, {files * 65536 / 1e9:.2f} GB: made and sealed in {took:.1f} s")
         await start_up(backend, 7 if quick else 25, bare_base(folder), layer, large)
         await many(backend, 30 if quick else 300)
         await backend.close()
