@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Bench
 
-CLAIM = "mkdir -p .tickover; echo '{\"status\": \"noop\"}' > .tickover/report.json"
+CLAIM = 'mkdir -p .tickover; echo \'{"status": "noop"}\' > .tickover/report.json'
 
 
 async def test_work_that_was_thrown_away_was_there(bench: Bench) -> None:
     app = bench.repository({"inbox/letter": "answer me\n"})
-    front = {
+    front: dict[str, Any] = {
         "repositories": {"app": {"url": app.url}},
         "expect": [{"file": {"path": "out/answer", "equals": "yes\n"}}],
         "noop": [{"command": {"run": "test ! -s /subject/inbox/letter"}}],
