@@ -185,7 +185,9 @@ def test_patterns(pattern: str, host: str, covers: bool) -> None:
     assert HostPattern.parse(pattern).covers(host) is covers
 
 
-@pytest.mark.parametrize("text", ["*", "*.", "**.example.com", "*example.com", "a.*.com", "*.*.com", "*.10.0.0.1", "*.a:443"])
+@pytest.mark.parametrize(
+    "text", ["*", "*.", "**.example.com", "*example.com", "a.*.com", "*.*.com", "*.10.0.0.1", "*.a:443"]
+)
 def test_a_star_stands_only_in_front_and_alone(text: str) -> None:
     with pytest.raises(HostError):
         HostPattern.parse(text)
