@@ -67,6 +67,8 @@ class SandboxSpec:
 
     `files` are small read-only files of ours (target -> bytes). `sealable` keeps the uppers in plain folders, so
     that `seal` can rename one into place; otherwise a backend may put them on a size-limited disk image.
+    Files in /tickover, /check, /subject and /repo stand alone there, unless an overlay or bind lies there, too.
+    `uid` is what the command sees; who it is on the host is the backend's matter, never host uid 0.
     """
 
     name: str
@@ -87,10 +89,11 @@ ExitReason = Literal["exited", "signalled", "memory", "disk", "killed", "broken"
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the process tree ended. `code` is the command's exit code, or 128 + signal.
+    """How the process tree ended. `code` is the command's exit code, 128 + signal, or 127 for one that is not there.
 
-    `reason`: `memory` and `disk` mean that limit killed it, `killed` that we did, `broken` that the isolation
-    machinery failed (`message` says how). Times in seconds, memory in bytes where the backend can measure it.
+    `reason`: `memory` and `disk` mean that it reached that limit, and was killed for it or failed, `killed` that we
+    ended it, `broken` that the isolation machinery failed (`message` says how). Times in seconds, memory in bytes,
+    where the backend can measure it.
     """
 
     code: int
@@ -141,7 +144,10 @@ class Sandbox(Protocol):
         """End every process of the tree, including daemons that ignore signals. Idempotent."""
 
     def upper(self, name: str) -> Path:
-        """Return the folder of a writable overlay (`root` or an `Overlay.upper`), usable as a lower of others."""
+        """Return the folder of a writable overlay (`root` or an `Overlay.upper`), usable as a lower or bind of others.
+
+        Only a sandbox looks into it: it is hostile, and may lie where this process sees nothing.
+        """
 
     async def seal(self, name: str, destination: Path) -> int:
         """Move an upper of an ended sandbox to `destination` (must not exist) after checking every entry.

@@ -90,6 +90,25 @@ def _version(program: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
 
 
+def _namespace(bwrap: str) -> list[str]:
+    """Return the start of an argv that runs in a pid namespace of its own: the kernel ends all of it with its first.
+
+    --die-with-parent alone leaves a moment in which a sandbox outlives a launcher that is killed. As root it is
+    util-linux's unshare, for bwrap would show a /proc under which the kernel allows no other; as an ordinary user it is
+    bwrap, for AppArmor lets no other program make user namespaces.
+    """
+    if os.geteuid() == 0:
+        return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
+    parts = ["--unshare-user", "--unshare-pid", "--as-pid-1", "--dev-bind", "/", "/", "--proc", "/proc"]
+    return [bwrap, *parts, "--"]
+
+
+def _child_of(pid: int) -> int:
+    """Return the only child of what gave the launcher a pid namespace: the launcher itself."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        return int(children.read().split()[0])
+
+
 class BwrapBackend:
     """Start with `await BwrapBackend.open(data)`; every sandbox lives in folders below `data`."""
 
@@ -122,9 +141,9 @@ class BwrapBackend:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         bwrap = find_bwrap()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-m", "tickover.sandbox.launcher", str(data), bwrap]
+        command = [*_namespace(bwrap), sys.executable, "-I", "-m", "tickover.sandbox.launcher", str(data), bwrap]
         if weaken:
-            command.append("--weaken-for-tests")
+            command = [*command[command.index(sys.executable) :], "--weaken-for-tests"]
         launcher = subprocess.Popen(  # noqa: ASYNC220 - it lives as long as we do
             command, stdin=theirs.fileno(), start_new_session=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         )
@@ -143,7 +162,7 @@ class BwrapBackend:
             launcher.kill()
             launcher.wait()
             raise SandboxRefused("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
-        return cls(data, ours, launcher, hello["ok"])
+        return cls(data, ours, launcher, {**hello["ok"], "pid": launcher.pid if weaken else _child_of(launcher.pid)})
 
     def _receive(self) -> None:
         try:

@@ -1,8 +1,8 @@
-"""Where a sandbox lies: its folder, and as root its uid range, control groups and disk image.
+"""Where a sandbox lies: its folder, control groups, and as root its uid range and disk image.
 
-Nothing here depends on what will run, so the launcher makes the next one while it is idle. Everything that outlives a
-kill -9 (the folder, the groups) can be found again: the folder is locked while we live, and `host.json` is written into
-it before anything else is made. The token names this sandbox and no other, on the whole machine.
+Nothing here depends on what will run, so the launcher can make the next one while it is idle. Everything that outlives
+a kill -9 (the folder, the groups) can be found again: the folder is locked while we live, and `host.json` is written
+into it before anything else is made. The token names this sandbox and no other, on the whole machine.
 
     DATA/spare/TOKEN                    the next sandbox, until it has a name
     DATA/sandboxes/NAME/host.json
@@ -13,10 +13,12 @@ it before anything else is made. The token names this sandbox and no other, on t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,10 +68,10 @@ class Berth:
         self.folder = f"{machine.data}/spare/{self.token}"
         self.mounts: list[str] = []
         self._image_mounted = False
-        os.mkdir(self.folder, 0o711)
-        self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with locked(f"{machine.data}/spare"):  # so that a sweep never sees a folder of the living unlocked
+            os.mkdir(self.folder, 0o711)
+            self._lock = lock(self.folder)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._make()
         except OSError:
             self.leave()
@@ -82,8 +84,6 @@ class Berth:
         with open(f"{self.folder}/{HOST}", "w", encoding="ascii") as file:
             json.dump({"token": self.token, "groups": groups}, file)
         os.mkdir(self.top, 0o711)
-        if self.machine.hierarchy is not None:
-            self.group = cgroups.Group.make(self.machine.hierarchy, self.token)
         if self.machine.as_root:
             self.slot = self.machine.slots.take()
             os.mkdir(self._stage, 0o755)
@@ -104,11 +104,15 @@ class Berth:
         return f"{self.machine.staging}/{self.token}"
 
     def take(self, name: str) -> None:
-        """Give the place its name. Raises FileExistsError."""
+        """Give the place its name, and control groups. Raises OSError when another has the name.
+
+        A folder is never renamed over a full one; groups are not made in advance, for an empty one looks abandoned.
+        """
         folder = f"{self.machine.data}/sandboxes/{name}"
-        os.mkdir(folder, 0o711)  # a name is taken once; rename puts a folder over an empty one only
         os.rename(self.folder, folder)
         self.folder = folder
+        if self.machine.hierarchy is not None:
+            self.group = cgroups.Group.make(self.machine.hierarchy, self.token)
 
     def show(self, source: str, *, writable: bool) -> str:
         """Return the path under which bwrap sees one of our folders or files: as root, a mount in the uid range."""
@@ -161,6 +165,28 @@ class Berth:
             self.machine.slots.give_back(self.slot)
             self.slot = None
         os.close(self._lock)
+
+
+def lock(folder: str) -> int:
+    """Return the descriptor of a folder, locked. Raises BlockingIOError when somebody else holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+    """Hold a folder, and wait for it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def start_removal(path: str, as_owner: list[str]) -> int:

@@ -194,9 +194,10 @@ def remove_folder(folder: str) -> None:
                 _write(state, "THAWED")
             if os.path.exists(kill := f"{folder}/cgroup.kill"):
                 _write(kill, 1)
-            for pid in _read(f"{folder}/cgroup.procs").split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            for pid in map(int, _read(f"{folder}/cgroup.procs").split()):
+                if pid > 0:  # 0 is a process that our pid namespace does not see
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             os.rmdir(folder)
         except FileNotFoundError:
             return

@@ -13,6 +13,7 @@ import os
 import resource
 import select
 import struct
+from collections.abc import Collection
 from typing import Final
 
 CLONE_NEWNS: Final = 0x0002_0000
@@ -149,6 +150,14 @@ def allow_many_files() -> None:
     """Raise our own limit of open files to what the machine allows: a sandbox holds half a dozen."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def reap_strangers(known: Collection[int]) -> None:
+    """Collect ended processes that became our children when their parent ended."""
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as children:
+        strangers = set(map(int, children.read().split())) - set(known)
+    for pid in strangers:
+        os.waitpid(pid, os.WNOHANG)
 
 
 def ready(descriptor: int, events: int, seconds: float) -> int:

@@ -69,15 +69,6 @@ def state(pid: int) -> str:
         return ""
 
 
-def mounts(pid: int, mark: str) -> bool:
-    """Whether this text stands in the mount table that a process sees."""
-    try:
-        with open(f"/proc/{pid}/mountinfo", "rb") as text:
-            return mark.encode() in text.read()
-    except OSError:
-        return False
-
-
 def signal_all(belongs: Callable[[int], bool], number: int, *, done: str = "") -> None:
     """Signal every process that `belongs`, until a whole pass finds each gone or in a state of `done`.
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from tickover.sandbox.launcher import berth as berths
-from tickover.sandbox.launcher import cgroups, disk, kernel, seccomp, skeleton
+from tickover.sandbox.launcher import cgroups, disk, identity, kernel, seccomp, skeleton
 from tickover.sandbox.launcher import plan as plans
 from tickover.sandbox.launcher.berth import Berth, Machine
 from tickover.sandbox.launcher.process import Process, StartError
@@ -47,6 +47,7 @@ class Launcher:
         self.starting: dict[str, int] = {}  # name -> id of the request that waits for it to stand
         self.leaving: dict[str, list[Callable[[], None]]] = {}  # name -> what to do when its folder is gone
         self.sealing: set[str] = set()
+        self.helpers: set[int] = set()  # pids of our children that are no sandboxes
         self.spare: Berth | None = None
         self.spare_size: int | None = None
         self.watch = Watch(machine.data, machine.as_owner(), lambda name, why: self.sandboxes[name].kill(why))
@@ -88,11 +89,13 @@ class Launcher:
     def _when_gone(self, pid: int, handler: Callable[[], None]) -> None:
         """Call the handler when our child `pid` has ended."""
         descriptor = os.pidfd_open(pid)
+        self.helpers.add(pid)
 
         def gone() -> None:
             self._forget(descriptor)
             os.close(descriptor)
             os.waitpid(pid, 0)
+            self.helpers.discard(pid)
             handler()
 
         self._listen(descriptor, gone)
@@ -132,7 +135,6 @@ class Launcher:
         """Return what the client should know of this machine."""
         hierarchy = self.machine.hierarchy
         return {
-            "pid": os.getpid(),
             "as_root": self.machine.as_root,
             "skeleton": os.path.relpath(self.machine.skeleton, self.machine.data),
             "cgroup": None if hierarchy is None else hierarchy.version,
@@ -189,7 +191,7 @@ class Launcher:
         plan = sandbox.plan
         self.watch.add(plan.name, sandbox.init, sandbox.berth.top, **sandbox.to_watch())
         uppers = {name: os.path.relpath(sandbox.upper(name), self.machine.data) for name in plan.uppers}
-        answer = {"pid": sandbox.init, "host_uid": sandbox.host_uid, "uppers": uppers}
+        answer = {"host_uid": sandbox.host_uid, "uppers": uppers}
         self._send({"id": self.starting.pop(plan.name), "ok": answer})
 
     # -- the other messages --------------------------------------------------------------------------------------
@@ -294,6 +296,8 @@ class Launcher:
             berth.end()
             for call in self.leaving.pop(name):
                 call()
+            running = {sandbox.outer for sandbox in self.sandboxes.values() if sandbox.ended is None}
+            kernel.reap_strangers(running | self.helpers | self.watch.helpers())
 
         self._when_gone(berths.start_removal(berth.folder, self.machine.as_owner()), removed)
 
@@ -328,7 +332,7 @@ def _checked(path: str, keep: frozenset[str]) -> dict[str, Any]:
 
 def prepare(data: str, bwrap: str) -> Machine:
     """Look at this machine once: rights, control groups, disk images, the base; then sweep."""
-    as_root = os.geteuid() == 0
+    as_root = identity.may_give_ranges()
     for name in _FOLDERS:
         os.makedirs(f"{data}/{name}", mode=0o755, exist_ok=True)
     staging = f"{data}/stage"

@@ -69,6 +69,10 @@ class Watch:
             os.killpg(entry.summing.pid, signal.SIGKILL)
             _close(entry.summing)
 
+    def helpers(self) -> set[int]:
+        """Return the pids of the sums that run."""
+        return {entry.summing.pid for entry in self._watched.values() if entry.summing is not None}
+
     def seconds(self) -> float | None:
         """Return how long nothing has to be looked at; None = for ever."""
         return max(0.0, self._next - time.monotonic()) if self._watched else None
