@@ -251,6 +251,50 @@ async def test_work_of_the_first_attempt_is_not_there_in_the_second(bench: Bench
     assert "left" not in bench.said()
 
 
+async def test_a_second_attempt_that_cannot_start_ends_typed(bench: Bench) -> None:
+    app = bench.repository({"a": "1"})
+    folder = bench.routine(
+        "exit 3",
+        repositories={"app": {"url": app.url}},
+        retry={"attempts": 2, "backoff": "1s", "when": ["agent_failed"]},
+        expect=[PROOF],
+    )
+    running = asyncio.create_task(bench.run(folder))
+    await bench.until("retry_scheduled", running)
+    app.path.rename(app.path.with_name("hidden"))
+    row = await running
+    assert [attempt.execution for attempt in row.attempts] == ["failed", "failed"]
+    assert row.cause is not None
+    assert row.cause.cause == "clone_failed"
+    assert (row.outcome, row.exit_code) == ("unverified", 7)
+
+
+async def test_a_second_attempt_that_is_skipped_ends_typed(bench: Bench) -> None:
+    app = bench.repository({"a": "1"})
+    folder = bench.routine(
+        "exit 3",
+        repositories={"app": {"url": app.url}},
+        retry={"attempts": 2, "backoff": "1s", "when": ["agent_failed"]},
+        only_if={"run": "git --git-dir=/repo/app.git rev-parse -q --verify refs/heads/stop && exit 10; exit 0"},
+        expect=[PROOF],
+    )
+    running = asyncio.create_task(bench.run(folder))
+    await bench.until("retry_scheduled", running)
+    app.git("branch", "stop")
+    row = await running
+    assert [attempt.execution for attempt in row.attempts] == ["failed", "skipped"]
+    assert (row.execution, row.outcome, row.exit_code) == ("skipped", "unverified", 7)
+
+
+async def test_waiting_for_another_attempt_can_be_cancelled(bench: Bench) -> None:
+    again = {"attempts": 2, "backoff": "1h", "when": ["agent_failed"]}
+    running = asyncio.create_task(bench.run(bench.routine("exit 3", retry=again, expect=[PROOF])))
+    await bench.until("retry_scheduled", running)
+    await bench.tickover.cancel_current()
+    row = await running
+    assert (row.execution, row.outcome, row.exit_code) == ("cancelled", "unverified", 7)
+
+
 # -- state, inputs, event, artifacts -------------------------------------------------------------------------------------
 
 

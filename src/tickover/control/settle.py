@@ -33,7 +33,12 @@ async def settle(record: Recorder, execution: Execution, code: CauseCode, hint: 
 
 
 async def finish(record: Recorder) -> RunRow:
-    """Close the run: what it is from now on is what its journal says."""
+    """Close the run: what it is from now on is what its journal says.
+
+    Where an earlier attempt worked and the last one could not even start, the verdict that is left comes first.
+    """
+    if next_step(record.row()) is NextStep.VERIFY:
+        await _judge(record)
     row = record.row()
     outcome = row.outcome if row.agent_started and row.outcome is not None else Outcome.NONE
     code = exit_code(row.execution, outcome)
