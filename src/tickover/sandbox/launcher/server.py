@@ -334,7 +334,7 @@ def prepare(data: str, bwrap: str) -> Machine:
     """Look at this machine once: rights, control groups, disk images, the base; then sweep."""
     as_root = identity.may_give_ranges()
     for name in _FOLDERS:
-        os.makedirs(f"{data}/{name}", mode=0o755, exist_ok=True)
+        os.makedirs(f"{data}/{name}", mode=0o700, exist_ok=True)  # the data folder may be open to others
     staging = f"{data}/stage"
     if as_root:
         # A mount namespace of our own: whatever happens to us, our mounts go with it.
