@@ -26,6 +26,8 @@ from tickover.workspace.frames import Begin, Content, End, FrameLimits, FramePar
 from tickover.workspace.inside.globs import Globs
 from tickover.workspace.program import ran
 
+LONGEST_PATH: Final = 1000
+"""Characters of an artifact's path as it is shown: all of them stand in the run's row, which lists read whole."""
 _BEFORE: Final = "/before"
 _AT_ONCE: Final = 4  # bodies on their way into the store
 _IN_MEMORY: Final = 1 << 20  # bytes of one file that wait in memory; more wait in an unnamed temporary file
@@ -145,6 +147,7 @@ class _Keeper(Receiver):
         self._put = put
         self._files: list[ArtifactFile] = []
         self._refused: list[Refused] = []
+        self._refused_more = 0
         self._storing: deque[asyncio.Task[ArtifactFile]] = deque()  # a body waits for the disk, several wait once
         self._begin: Begin | None = None
         self._body: tempfile.SpooledTemporaryFile[bytes] | None = None
@@ -152,13 +155,15 @@ class _Keeper(Receiver):
 
     async def take(self, frame: Begin | Content | Refusal) -> None:
         if isinstance(frame, Refusal):
-            self._refused.append(Refused(shown(frame.path), frame.reason))
+            self._refuse(frame.path, frame.reason)
         elif isinstance(frame, Begin):
-            self._begin = frame
+            self._begin = frame if len(shown(frame.path)) <= LONGEST_PATH else None
+            if self._begin is None:
+                self._refuse(frame.path, f"a path of more than {LONGEST_PATH} characters")
+                return
             self._body = _body()
             self._hash = hashlib.sha256()
-        else:
-            assert self._begin is not None
+        elif self._begin is not None:
             assert self._body is not None
             self._body.write(frame.data)
             self._hash.update(frame.data)
@@ -168,6 +173,13 @@ class _Keeper(Receiver):
                 self._storing.append(asyncio.create_task(storing))
                 if len(self._storing) >= _AT_ONCE:
                     self._files.append(await self._storing.popleft())
+
+    def _refuse(self, path: str, reason: str) -> None:
+        if len(self._refused) >= self.limits.refusals:
+            self._refused_more += 1
+            return
+        name = shown(path)
+        self._refused.append(Refused(name if len(name) <= LONGEST_PATH else f"{name[:LONGEST_PATH]}...", reason))
 
     async def _store(self, begin: Begin, body: tempfile.SpooledTemporaryFile[bytes], wanted: str) -> ArtifactFile:
         body.seek(0)
@@ -188,7 +200,8 @@ class _Keeper(Receiver):
         end = self.ended()
         while self._storing:
             self._files.append(await self._storing.popleft())
-        return Collected(tuple(self._files), tuple(self._refused), end.refused_more, end.complete)
+        more = end.refused_more + self._refused_more
+        return Collected(tuple(self._files), tuple(self._refused), more, end.complete)
 
 
 class _Reader(Receiver):
