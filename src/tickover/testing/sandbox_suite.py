@@ -201,7 +201,7 @@ class SandboxSuite:
         script = _DAEMONS + "trap '' TERM; echo ready; while :; do sleep 1; done"
         sandbox = await backend.start(SandboxSpec(name=new_name(), argv=shell(script), env=marked(mark)))
         await first_words(sandbox.stream(), b"ready")
-        assert len(living(mark)) >= 4
+        await until(lambda: len(living(mark)) >= 4, lambda: living(mark))
         await sandbox.kill()
         await sandbox.kill()
         assert (await sandbox.wait()).reason == "killed"

@@ -115,26 +115,28 @@ class Berth:
             self.group = cgroups.Group.make(self.machine.hierarchy, self.token)
 
     def show(self, source: str, *, writable: bool) -> str:
-        """Return the path under which bwrap sees one of our folders or files: as root, a mount in the uid range."""
-        if not self.machine.as_root:
-            return f"{self.machine.data}/{source}"
-        assert self.slot is not None
-        target = f"{self._stage}/{len(self.mounts)}"
+        """Return the path under which bwrap sees one of our folders or files: as root, a mount in the uid range.
+
+        A symlink on the way is refused: no path of ours has one, and a sandbox may have written this one.
+        """
         folder = os.open(self.machine.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             tree = kernel.open_beneath(folder, source)
         finally:
             os.close(folder)
         try:
+            if self.slot is None:
+                return f"{self.machine.data}/{source}"
+            target = f"{self._stage}/{len(self.mounts)}"
             if os.path.isdir(f"/proc/self/fd/{tree}"):
                 os.mkdir(target, 0o755)
             else:
                 os.close(os.open(target, os.O_CREAT | os.O_CLOEXEC, 0o644))
             self.mounts.append(target)
             kernel.attach_copy(tree, target, idmap=self.slot.idmap, writable=writable)
+            return target
         finally:
             os.close(tree)
-        return target
 
     def is_full(self) -> bool:
         """Whether the image has nothing left to give."""

@@ -190,22 +190,26 @@ def remove_folder(folder: str) -> None:
     """Kill every process in one group folder and remove it; used by the sweep too."""
     for _ in range(500):
         try:
-            if os.path.exists(state := f"{folder}/freezer.state"):
-                _write(state, "THAWED")
-            if os.path.exists(kill := f"{folder}/cgroup.kill"):
-                _write(kill, 1)
-            for pid in map(int, _read(f"{folder}/cgroup.procs").split()):
-                if pid > 0:  # 0 is a process that our pid namespace does not see
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
             os.rmdir(folder)
         except FileNotFoundError:
             return
         except OSError:
-            kernel.pause(0.01)  # dying processes leave in a moment
+            _kill_members(folder)
+            kernel.pause(0.005)  # dying processes leave in a moment
         else:
             return
     raise OSError(f"cannot empty {folder}")
+
+
+def _kill_members(folder: str) -> None:
+    if os.path.exists(state := f"{folder}/freezer.state"):
+        _write(state, "THAWED")
+    if os.path.exists(kill := f"{folder}/cgroup.kill"):
+        _write(kill, 1)
+    for pid in map(int, _read(f"{folder}/cgroup.procs").split()):
+        if pid > 0:  # 0 is a process that our pid namespace does not see
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _open_v2(hierarchy: Hierarchy) -> None:

@@ -10,7 +10,7 @@ import base64
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -100,9 +100,25 @@ class Plan:
         alone = [target for target in sorted(self.files) if target.split("/")[1] not in whole]
         return [(top, f"/{top}") for top in tops] + [(target[1:], target) for target in alone]
 
+    def ways(self) -> Iterator[str]:
+        """Yield, below the data folder, every path that a mount's target passes through in an overlay's lowers.
+
+        None may be a symlink: bwrap makes missing folders on the way to a target, and would make them on the host.
+        """
+        binds = [bind.target for bind in self.binds] + [target for _, target in self.file_binds()]
+        for target in [*(layers.target for layers in self.overlays), *binds]:
+            for layers in (self.root, *self.overlays):
+                base = layers.target.rstrip("/") + "/"
+                if target.startswith(base):
+                    parts = target.removeprefix(base).split("/")
+                    for length in range(1, len(parts) + 1):
+                        yield from (f"{lower}/{'/'.join(parts[:length])}" for lower in layers.lowers)
+
 
 def _target(value: Any) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value or posixpath.normpath(value) != value:
+    if not isinstance(value, str) or "\0" in value or posixpath.normpath(value) != value or value[:1] != "/":
+        raise PlanError(f"not an absolute path inside: {value!r}")
+    if value.startswith("//"):
         raise PlanError(f"not an absolute path inside: {value!r}")
     return value
 

@@ -61,6 +61,9 @@ class Process:
 
     def _prepare(self) -> None:
         plan, berth = self.plan, self.berth
+        for way in plan.ways():
+            if os.path.islink(f"{self.machine.data}/{way}"):
+                raise plans.PlanError(f"something is to be shown behind a symlink: {way}")
         if berth.group is not None:
             berth.group.limit(
                 memory=plan.memory if plan.keeps("memory_limit") else None,

@@ -22,7 +22,7 @@ _NEW_NAMESPACE: Final = 0x7E02_0000  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUS
 _SOCKET_FAMILIES: Final = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _TERMINAL_INJECTION: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
-_SAME_EVERYWHERE: Final = {
+SAME_EVERYWHERE: Final = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "mount_setattr": 442,
     "quotactl_fd": 443, "open_tree_attr": 467,
@@ -99,7 +99,7 @@ def program(machine: str, *, memory_is_counted: bool = True) -> bytes:
     code = [_op(_LOAD, 4), _op(_JUMP_EQ, arch.audit, 1, 0), _op(_RETURN, _KILL), load_number]
     if arch.foreign_from is not None:
         code += [_op(_JUMP_GE, arch.foreign_from, 0, 1), _errno(_EPERM)]
-    answers = {**dict.fromkeys([*arch.denied.values(), *_SAME_EVERYWHERE.values()], _EPERM), _CLONE3: _ENOSYS}
+    answers = {**dict.fromkeys([*arch.denied.values(), *SAME_EVERYWHERE.values()], _EPERM), _CLONE3: _ENOSYS}
     if not memory_is_counted:
         answers |= {arch.memfd_create: _ENOSYS, _MEMFD_SECRET: _ENOSYS}
     for number, answer in sorted(answers.items()):
