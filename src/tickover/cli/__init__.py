@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -60,7 +61,10 @@ class Verbs(click.Group):
 
         open_closed()
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is told now, not by the interpreter at its end
+            return result
         except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             raise
         except (Exception, KeyboardInterrupt) as error:
