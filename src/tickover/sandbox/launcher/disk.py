@@ -34,9 +34,13 @@ def template(folder: str, size: int) -> str:
     program = _mkfs()
     if program is None:
         raise OSError("mkfs.ext4 is not installed")
-    making = f"{path}.{os.getpid()}"
-    with open(making, "wb") as image:
-        image.truncate(size)
+    making = f"{path}.{os.urandom(6).hex()}"
+    try:
+        with open(making, "wb") as image:
+            image.truncate(size)
+    except OSError:
+        os.unlink(making)
+        raise
     features = ("-b", str(_BLOCK), "-i", str(BYTES_PER_FILE), "-m", "0", "-O", "^has_journal,^resize_inode")
     command = [program, "-q", "-F", *features, "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", making]
     made = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env={"PATH": _PATH})

@@ -75,7 +75,7 @@ def build(folder: str, own: Callable[[str], None]) -> str:
     path = os.path.join(folder, f"host-{key.hexdigest()[:16]}")
     if os.path.isdir(path):
         return path
-    making = f"{path}.{os.getpid()}"
+    making = f"{path}.{os.urandom(6).hex()}"
     shutil.rmtree(making, ignore_errors=True)
     os.makedirs(making, mode=0o755)
     for name in EMPTY:
