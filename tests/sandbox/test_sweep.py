@@ -11,6 +11,7 @@ import pytest
 from tickover.sandbox.launcher import berth, sweep
 from tickover.sandbox.launcher.berth import Berth, Machine
 from tickover.sandbox.launcher.identity import Slots
+from tickover.sandbox.launcher.locks import lock
 
 TOKEN = "0123456789abcdef"
 
@@ -109,8 +110,8 @@ def test_a_note_names_its_own_groups(machine: Machine) -> None:
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
-    held = berth.lock(str(tmp_path))
+    held = lock(str(tmp_path))
     with pytest.raises(BlockingIOError):
-        berth.lock(str(tmp_path))
+        lock(str(tmp_path))
     os.close(held)
-    os.close(berth.lock(str(tmp_path)))
+    os.close(lock(str(tmp_path)))

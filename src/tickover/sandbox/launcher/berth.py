@@ -13,17 +13,15 @@ into it before anything else is made. The token names this sandbox and no other,
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from tickover.sandbox.launcher import cgroups, disk, kernel
 from tickover.sandbox.launcher.identity import AGENT, CANONICAL, Slot, Slots
+from tickover.sandbox.launcher.locks import lock, locked
 
 HOST: Final = "host.json"
 
@@ -167,28 +165,6 @@ class Berth:
             self.machine.slots.give_back(self.slot)
             self.slot = None
         os.close(self._lock)
-
-
-def lock(folder: str) -> int:
-    """Return the descriptor of a folder, locked. Raises BlockingIOError when somebody else holds it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-@contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
-    """Hold a folder, and wait for it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def start_removal(path: str, as_owner: list[str]) -> int:

@@ -8,6 +8,7 @@ import subprocess
 from typing import Final
 
 from tickover.sandbox.launcher import kernel
+from tickover.sandbox.launcher.locks import locked
 
 BYTES_PER_FILE: Final = 16384
 """One file (inode) is allowed for so many bytes of the limit: what mkfs.ext4 gives by default."""
@@ -29,26 +30,29 @@ def template(folder: str, size: int) -> str:
     """Make (or find) an empty file system image of `size` bytes below `folder`."""
     size = max(size, 4 << 20) // _BLOCK * _BLOCK
     path = f"{folder}/ext4-{size}"
-    if os.path.exists(path):
-        return path
+    with locked(folder):  # one launcher makes it, the others wait
+        if not os.path.exists(path):
+            making = f"{path}.making"
+            try:
+                _format(making, size)
+                os.rename(making, path)
+            finally:
+                if os.path.exists(making):
+                    os.unlink(making)
+    return path
+
+
+def _format(path: str, size: int) -> None:
     program = _mkfs()
     if program is None:
         raise OSError("mkfs.ext4 is not installed")
-    making = f"{path}.{os.urandom(6).hex()}"
-    try:
-        with open(making, "wb") as image:
-            image.truncate(size)
-    except OSError:
-        os.unlink(making)
-        raise
+    with open(path, "wb") as image:
+        image.truncate(size)
     features = ("-b", str(_BLOCK), "-i", str(BYTES_PER_FILE), "-m", "0", "-O", "^has_journal,^resize_inode")
-    command = [program, "-q", "-F", *features, "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", making]
+    command = [program, "-q", "-F", *features, "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", path]
     made = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, env={"PATH": _PATH})
     if made.returncode != 0:
-        os.unlink(making)
         raise OSError(f"mkfs.ext4 makes no file system of {size} bytes: {made.stderr.decode(errors='replace').strip()}")
-    os.rename(making, path)
-    return path
 
 
 def copy_sparse(source: str, destination: str) -> None:

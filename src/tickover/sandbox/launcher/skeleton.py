@@ -14,6 +14,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from tickover.sandbox.launcher.locks import locked
+
 _SYSTEM: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC_FILES: Final = (
     "ld.so.cache", "ld.so.conf", "localtime", "timezone", "mime.types", "protocols", "services", "ethertypes",
@@ -73,10 +75,16 @@ def build(folder: str, own: Callable[[str], None]) -> str:
     for name in sorted(files):
         key.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
     path = os.path.join(folder, f"host-{key.hexdigest()[:16]}")
-    if os.path.isdir(path):
-        return path
-    making = f"{path}.{os.urandom(6).hex()}"
-    shutil.rmtree(making, ignore_errors=True)
+    with locked(folder):  # one launcher makes it, the others wait
+        if not os.path.isdir(path):
+            making = f"{path}.making"
+            shutil.rmtree(making, ignore_errors=True)
+            _fill(making, files, own)
+            os.rename(making, path)
+    return path
+
+
+def _fill(making: str, files: dict[str, bytes], own: Callable[[str], None]) -> None:
     os.makedirs(making, mode=0o755)
     for name in EMPTY:
         os.mkdir(f"{making}/{name}")
@@ -94,8 +102,3 @@ def build(folder: str, own: Callable[[str], None]) -> str:
     for parent, folders, names in os.walk(making):
         for name in (".", *folders, *names):
             own(os.path.join(parent, name))
-    try:
-        os.rename(making, path)
-    except OSError:  # another launcher was faster
-        shutil.rmtree(making)
-    return path

@@ -12,6 +12,7 @@ import re
 from typing import Final
 
 from tickover.sandbox.launcher import berth, cgroups
+from tickover.sandbox.launcher.locks import lock, locked
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -19,18 +20,18 @@ _TOKEN: Final = re.compile(r"[0-9a-f]{16}")
 def sweep(machine: berth.Machine) -> list[str]:
     """Remove every sandbox of this data folder whose launcher is gone; return their names."""
     left = {}
-    with berth.locked(f"{machine.data}/spare"):
+    with locked(f"{machine.data}/spare"):
         for home in (f"{machine.data}/sandboxes", f"{machine.data}/spare"):
             for name in sorted(os.listdir(home)):
                 try:
-                    left[f"{home}/{name}"] = berth.lock(f"{home}/{name}")
+                    left[f"{home}/{name}"] = lock(f"{home}/{name}")
                 except OSError:  # somebody lives there, or it went meanwhile
                     continue
-    for folder, lock in left.items():
+    for folder, held in left.items():
         for group in _groups(folder):
             cgroups.remove_folder(group)
         berth.remove_tree_now(folder, machine.as_owner())
-        os.close(lock)
+        os.close(held)
     return [os.path.basename(folder) for folder in left]
 
 
