@@ -14,7 +14,7 @@ import pytest
 from tickover.core.event import Fact, RunCreated, RunFinished, RunSkipped, payload
 from tickover.core.status import Execution, Outcome
 from tickover.store.base import OUTSIDE, Event, StoreBusyError, StoreError
-from tickover.store.database import APPLICATION_ID
+from tickover.store.database import APPLICATION_ID, _migrations
 from tickover.store.projection import project_run
 from tickover.store.sqlite import SqliteStore
 from tickover.testing.store_suite import CREATED, count_events
@@ -134,13 +134,13 @@ def test_a_link_in_place_of_the_database_is_not_followed(folder: Path, tmp_path:
 
 def test_a_migration_that_fails_leaves_the_schema_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(str(folder), count_events).close()
-    monkeypatch.setattr(
-        "tickover.store.database._migrations", lambda: ["", "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"]
-    )
+    today = [""] * len(_migrations())
+    broken = "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"
+    monkeypatch.setattr("tickover.store.database._migrations", lambda: [*today, broken])
     with pytest.raises(StoreError, match="nowhere"):
         SqliteStore(str(folder), count_events)
     connection = raw(folder)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(today),)
     assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     connection.close()
@@ -149,11 +149,12 @@ def test_a_migration_that_fails_leaves_the_schema_as_it_was(folder: Path, monkey
 def test_an_older_schema_is_migrated_in_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with SqliteStore(str(folder), count_events) as store:
         store.journal.append("r1", OUTSIDE, [CREATED])
-    monkeypatch.setattr("tickover.store.database._migrations", lambda: ["", "CREATE TABLE extra (x);"])
+    today = [""] * len(_migrations())
+    monkeypatch.setattr("tickover.store.database._migrations", lambda: [*today, "CREATE TABLE extra (x);"])
     with SqliteStore(str(folder), count_events) as store:
         assert store.journal.append("r1", OUTSIDE, [{"type": "cancel_requested"}]) == 2
     connection = raw(folder)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(today) + 1,)
     assert connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)
     connection.close()
 

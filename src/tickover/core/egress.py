@@ -1,0 +1,43 @@
+"""What one run may send, and how: all that the gateway is given when a run's sandbox starts. No secret is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tickover.core.effect import Wanted
+from tickover.core.enforcement import Powers
+from tickover.core.network import NetworkPolicy
+
+FormKind = Literal["header", "basic", "query", "git", "claude-oauth"]
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialForm:
+    """How a credential is put into a request; the client's own is overwritten.
+
+    `header`: `name: prefix + value`. `basic` and `git`: HTTP Basic as `user`, the value being the password; `git` only
+    on the paths of git's smart protocol. `query`: the parameter `name`. `claude-oauth`: a bearer token with the beta
+    header that Anthropic's API asks for.
+    """
+
+    kind: FormKind = "header"
+    name: str = "authorization"
+    prefix: str = "Bearer "
+    user: str = "x-access-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """The way out of one run: destinations, writes, credentials by name, and what is kept of bodies."""
+
+    policy: NetworkPolicy = field(default_factory=NetworkPolicy)
+    powers: Powers = field(default_factory=Powers)
+    forms: Mapping[str, CredentialForm] = field(default_factory=dict)
+    wanted: Wanted = field(default_factory=lambda: Wanted((), ()))
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no way out at all, so that no gateway is needed."""
+        return not self.policy.openings and not self.policy.observe
