@@ -15,9 +15,15 @@ from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
+from tickover.core.definition import Routine
+from tickover.core.egress import Egress
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.network import InstanceNetwork, asked_by, policy_of
 from tickover.core.row import RunRow
+from tickover.gateway.certificates import system_roots
+from tickover.gateway.client import GatewayClient
+from tickover.gateway.presets import presets
 from tickover.plugins import find
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
@@ -31,6 +37,9 @@ from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
 __all__ = ["RunRequest", "Tickover", "home_folder"]
+
+KEY_FILE = "key"
+"""The instance's key, in the data folder. Only the gateway's process opens it."""
 
 Observer = Callable[[JournalEvent], None]
 
@@ -52,6 +61,8 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self._mirrors = Mirrors(home)
+        self.gateway = GatewayClient(str(home / KEY_FILE))
+        self.network = InstanceNetwork()
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -87,6 +98,7 @@ class Tickover:
         """End every sandbox of ours and let go of the files."""
         if self._report is not None:
             await asyncio.gather(self._report, return_exceptions=True)
+        await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
         self.store.close()
@@ -105,7 +117,14 @@ class Tickover:
             report=self._report_once,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            gateway=self.gateway,
+            egress=self._egress,
+            trusted_roots=system_roots,
         )
+
+    async def _egress(self, routine: Routine) -> Egress:
+        asked = asked_by(routine.environment, routine.may, routine.repositories)
+        return Egress(policy_of(asked, presets(), self.network, observe=routine.environment.network == "observe"))
 
     def _report_once(self) -> Awaitable[BackendReport]:
         """Start the probe once per process; what it saw is shown on every run."""

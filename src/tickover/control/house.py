@@ -9,6 +9,9 @@ from typing import Any
 
 from tickover.agents.base import Agent
 from tickover.checks.base import Check
+from tickover.core.definition import Routine
+from tickover.core.egress import Egress
+from tickover.gateway.session import Gateway
 from tickover.sandbox.base import Backend, BackendReport
 from tickover.store.base import Blobs, Store
 from tickover.workspace.mirror import Mirrors
@@ -31,3 +34,8 @@ class House:
     check: Callable[[str], Check[Any]]
     report: Callable[[], Awaitable[BackendReport]]
     """What the sandbox gives here; really started once."""
+    gateway: Gateway
+    egress: Callable[[Routine], Awaitable[Egress]]
+    """What a routine may send, by its definition and this instance's configuration. Raises TickoverError."""
+    trusted_roots: Callable[[], bytes]
+    """The certificates that this machine trusts, as PEM."""

@@ -6,6 +6,7 @@ Reading stops while nobody takes what came, and while the other side of a splice
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -130,8 +131,10 @@ class Wire(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> None:
+        """Say that nothing more comes; a peer that has reset the connection need not hear it."""
         if self._transport and not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""

@@ -2,8 +2,8 @@
 
 A request is one datagram of JSON, `{"id", "do", ...}`; `start` carries descriptors: the plan (a memfd), stdin,
 stdout, stderr, and a socket over which the listeners come that the plan asks for. The answer is `{"id", "ok"}` or
-`{"id", "error", "message"}`. An event is `{"event": "exit", "name", "code", "reason", ...}`. When the other side closes,
-every sandbox ends and so do we.
+`{"id", "error", "message"}`. An event is `{"event": "exit", "name", "code", "reason", ...}`. When the other side
+closes, every sandbox ends and so do we.
 """
 
 from __future__ import annotations
