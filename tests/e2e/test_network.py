@@ -13,7 +13,7 @@ import pytest
 
 from tickover.app import RunRequest
 from tickover.core.network import InstanceNetwork
-from tickover.testing.upstream import Upstream, upstream
+from tickover.testing.double import Upstream, upstream
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Bench

@@ -122,6 +122,17 @@ class Wire(asyncio.Protocol):
         self.resume()
         return data
 
+    def take(self) -> bytes:
+        """Return what has come and was not read, without waiting."""
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has said nothing that was not read, not even that this is the end."""
+        return not self._held and not self.ended and not (self._transport is None or self._transport.is_closing())
+
     def unread(self, data: bytes) -> None:
         """Put back what was read too far."""
         self._held[:0] = data

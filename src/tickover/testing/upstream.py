@@ -1,136 +1,131 @@
-"""A double of a server that runs talk to: HTTPS on the loopback interface, with a certificate authority of its own.
-
-Inside a sandbox it is reached as `https://localhost:PORT`, if the run's list names `localhost:PORT` and the instance
-says that this host may be private.
-"""
+"""A double of an upstream: an HTTP server on loopback with a certificate of its own, that keeps what it was asked."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from tickover.gateway.certificates import RunAuthority
-from tickover.gateway.fence import boot_time
-
-HOST = "localhost"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it arrived. `at` is in seconds of CLOCK_BOOTTIME."""
+class Seen:
+    """One request as the upstream saw it. `connection` numbers its connections from 1; names are in lower case."""
 
+    connection: int
     method: str
-    path: str
-    fields: dict[str, str]
+    target: str
+    headers: tuple[tuple[str, str], ...]
     body: bytes
-    at: float
+    resumed: bool = False
+
+    def header(self, name: str) -> str | None:
+        """Return a header's values, joined by commas; None if it is not there."""
+        values = [value for key, value in self.headers if key == name]
+        return ", ".join(values) if values else None
 
 
-@dataclass(frozen=True)
-class Given:
-    """An answer. `whole` False: the connection ends in the middle of it."""
+@dataclass
+class Talk:
+    """A connection of the upstream's, for an answer that is written by hand."""
 
-    status: int = 200
-    body: bytes = b"ok"
-    kind: str = "text/plain"
-    whole: bool = True
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    number: int
+
+    async def answer(
+        self, body: bytes = b"", *, status: str = "200 OK", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Write a whole answer with its length."""
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), f"content-length: {len(body)}"]
+        await self.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
 
 
-def answer_ok(_asked: Asked) -> Given:
-    return Given()
+Handler = Callable[[Seen, Talk], Awaitable[None]]
+
+
+async def say_ok(seen: Seen, talk: Talk) -> None:  # noqa: ARG001 - whatever is asked
+    await talk.answer(b'{"ok":true}', headers=(("content-type", "application/json"),))
 
 
 @dataclass
 class Upstream:
-    """What a double has seen. `answer` may be exchanged at any time; `hold` keeps answers back while it is cleared."""
+    """A running double: its port, and all that it saw. `read_bodies` is off where a handler reads them itself."""
 
-    answer: Callable[[Asked], Given] = answer_ok
-    asked: list[Asked] = field(default_factory=list)
-    connections: int = 0
+    authority: RunAuthority | None
+    handler: Handler
     port: int = 0
-    pem: str = ""
-    """The certificate of its authority."""
-    hold: asyncio.Event = field(default_factory=asyncio.Event)
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    read_bodies: bool = True
+    seen: list[Seen] = field(default_factory=list)
+    connections: int = 0
+    raw: bytearray = field(default_factory=bytearray)
 
-    @property
-    def url(self) -> str:
-        return f"https://{HOST}:{self.port}"
+    def bodies(self) -> list[bytes]:
+        return [each.body for each in self.seen]
 
-    @property
-    def entry(self) -> str:
-        """The entry of a list that names it."""
-        return f"{HOST}:{self.port}"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until its client closes it."""
+    async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while (asked := await _read(reader)) is not None:
-                self.asked.append(asked)
-                self.arrived.set()
-                await self.hold.wait()
-                if not await _write(writer, asked, self.answer(asked)):
-                    break
+        talk = Talk(reader, writer, self.connections)
+        tls = writer.get_extra_info("ssl_object")
+        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.raw += head
+                first, *lines = head.decode("latin-1").split("\r\n")[:-2]
+                method, target, _ = first.split(" ")
+                headers = tuple((name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines))
+                body = await _body(reader, dict(headers)) if self.read_bodies else b""
+                self.raw += body
+                seen = Seen(talk.number, method, target, headers, body, resumed=bool(tls and tls.session_reused))
+                self.seen.append(seen)
+                await self.handler(seen, talk)
+                if writer.is_closing():
+                    return
         writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked | None:
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
-    method, path, _ = first.split(" ")
-    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if fields.get("expect", "").lower() == "100-continue":
-        raise NotImplementedError("this double answers no 100-continue")
-    return Asked(method, path, fields, await _body(reader, fields), boot_time())
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding") == "chunked":
+        body = bytearray()
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readuntil(b"\r\n")
+        return bytes(body)
+    return await reader.readexactly(int(headers.get("content-length", "0")))
 
 
-async def _body(reader: asyncio.StreamReader, fields: dict[str, str]) -> bytes:
-    if fields.get("transfer-encoding") != "chunked":
-        return await reader.readexactly(int(fields.get("content-length", "0")))
-    body = b""
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-        body += await reader.readexactly(size)
-        await reader.readexactly(2)
-    await reader.readuntil(b"\r\n")
-    return body
-
-
-async def _write(writer: asyncio.StreamWriter, asked: Asked, given: Given) -> bool:
-    length = len(given.body) + (0 if given.whole else 1)
-    head = f"HTTP/1.1 {given.status} x\r\ncontent-type: {given.kind}\r\ncontent-length: {length}\r\n\r\n"
-    writer.write(head.encode() + (b"" if asked.method == "HEAD" else given.body))
-    await writer.drain()
-    return given.whole
-
-
-@contextlib.asynccontextmanager
-async def upstream(answer: Callable[[Asked], Given] = answer_ok) -> AsyncIterator[Upstream]:
-    """Serve a double."""
-    authority = RunAuthority("double", now=datetime.now(UTC))
-    double = Upstream(answer, pem=authority.pem.decode())
-    double.hold.set()
+@asynccontextmanager
+async def upstream(
+    host: str,
+    handler: Handler = say_ok,
+    *,
+    authority: RunAuthority | None,
+    read_bodies: bool = True,
+) -> AsyncIterator[Upstream]:
+    """Serve on a free port of loopback, with TLS by `authority` for `host`; in the clear without one."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    double = Upstream(authority, handler, listener.getsockname()[1], read_bodies)
+    context = authority.context(host) if authority else None
     tasks: set[asyncio.Task[None]] = set()
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(double.serve(reader, writer))
+    def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(double._arrived(reader, writer))  # noqa: SLF001 - its own
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=authority.context(HOST))
-    double.port = server.sockets[0].getsockname()[1]
+    server = await asyncio.start_server(arrived, sock=listener, ssl=context)
     try:
         yield double
     finally:
         server.close()
-        for task in tasks:
+        for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
