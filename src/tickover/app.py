@@ -17,8 +17,11 @@ from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.instance import Instance
 from tickover.core.row import RunRow
+from tickover.gateway.presets import presets
 from tickover.plugins import find
+from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -103,6 +106,8 @@ class Tickover:
             backend=self.backend,
             mirrors=self._mirrors,
             report=self._report_once,
+            instance=self.instance,
+            presets=presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
         )
@@ -119,6 +124,10 @@ class Tickover:
     def load(self, folder: Path | str) -> Loaded:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
+
+    def instance(self) -> Instance:
+        """Read the instance's configuration as it is now. Raises DefinitionErrors."""
+        return load_instance(self.home)
 
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""

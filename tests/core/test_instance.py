@@ -144,7 +144,8 @@ def test_the_verifier_reads_repositories_and_pages_with_the_repositories_credent
         {},
     )
     assert set(egress.forms) == {"forge"}
-    assert egress.powers.rules == egress.powers.pushes == ()
+    assert not egress.powers.rules
+    assert not egress.powers.pushes
     routes = {
         host: egress.policy.judge(host, 443).route for host in ("git.test", "status.test", "docs.test", "chat.test")
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from tickover.core.check import Check, HttpCheck, ReceiptCheck
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
-from tickover.core.egress import CredentialForm, Egress, FormKind
+from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
@@ -36,8 +36,8 @@ from tickover.core.push import push_rules
 from tickover.core.shape import Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
-CredentialKind = FormKind | Literal["signing"]
-SIGNING = "signing"
+CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
+SIGNING: Final = "signing"
 """The kind of what is compared and signed with (webhooks, callbacks) and never sent anywhere."""
 
 
@@ -115,7 +115,7 @@ class Credential(Strict):
 
     def form(self) -> CredentialForm | None:
         """Say how it is put into a request; None for what is never sent."""
-        if self.kind == SIGNING:
+        if self.kind == "signing":
             return None
         name = self.param if self.kind == "query" and self.param else self.header
         return CredentialForm(self.kind, name, self.prefix, self.user)
