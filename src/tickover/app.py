@@ -15,16 +15,14 @@ from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
-from tickover.core.definition import Routine
-from tickover.core.egress import Egress
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
-from tickover.core.network import InstanceNetwork, asked_by, policy_of
+from tickover.core.instance import Instance
 from tickover.core.row import RunRow
-from tickover.gateway.certificates import system_roots
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.presets import presets
 from tickover.plugins import find
+from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -62,7 +60,6 @@ class Tickover:
         self.blobs = FileBlobs(str(home / "blobs"))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
-        self.network = InstanceNetwork()
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -115,16 +112,12 @@ class Tickover:
             backend=self.backend,
             mirrors=self._mirrors,
             report=self._report_once,
+            instance=self.instance,
+            presets=presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
             gateway=self.gateway,
-            egress=self._egress,
-            trusted_roots=system_roots,
         )
-
-    async def _egress(self, routine: Routine) -> Egress:
-        asked = asked_by(routine.environment, routine.may, routine.repositories)
-        return Egress(policy_of(asked, presets(), self.network, observe=routine.environment.network == "observe"))
 
     def _report_once(self) -> Awaitable[BackendReport]:
         """Start the probe once per process; what it saw is shown on every run."""
@@ -138,6 +131,10 @@ class Tickover:
     def load(self, folder: Path | str) -> Loaded:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
+
+    def instance(self) -> Instance:
+        """Read the instance's configuration as it is now. Raises DefinitionErrors."""
+        return load_instance(self.home)
 
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -18,11 +18,12 @@ from tickover.control.keep import Kept
 from tickover.control.record import Recorder
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
-from tickover.core.errors import TickoverError
+from tickover.core.errors import TickoverError, UsageError, Where
 from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
-from tickover.core.network import WEB_PORTS, NetworkPolicy
+from tickover.core.instance import Instance, egress_of, verifier_egress_of
+from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of, receipts_of
-from tickover.gateway.certificates import bundle
+from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.session import Denied, GatewayGone, Passport, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
@@ -39,6 +40,7 @@ _CA_VARIABLES: Final = (
 _PROXY: Final = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY: Final = "localhost,127.0.0.1,::1"
 _PAGE: Final = 500
+_LARGEST_ROOTS: Final = 4 << 20
 
 
 def environment_of(bundle_path: str) -> dict[str, str]:
@@ -52,6 +54,19 @@ def bundle_places() -> tuple[str, ...]:
     """Return where this machine's bundle of certificates lies, links resolved: what is laid over inside, too."""
     found = dict.fromkeys(os.path.realpath(path) for path in _BUNDLES if os.path.isfile(path))
     return tuple(found) or (_OWN_BUNDLE,)
+
+
+def more_roots(files: Sequence[str]) -> bytes:
+    """Read the certificates that the instance trusts besides the machine's own. Raises UsageError naming the file."""
+    found = b""
+    for path in files:
+        try:
+            with open(path, "rb") as file:
+                found += file.read(_LARGEST_ROOTS).rstrip() + b"\n"
+        except OSError as error:
+            text = f"the certificates of `network.roots` cannot be read: {error.strerror}"
+            raise UsageError("network.roots", text, where=Where(file=path)) from error
+    return found
 
 
 def ports_of(policy: NetworkPolicy) -> tuple[int, ...]:
@@ -76,22 +91,32 @@ class Ways:
         self._routine = routine
         self._record = record
         self._kept = kept
+        self._instance = Instance()
+        self._presets: Mapping[str, Preset] = {}
         self.agent = Egress()
         """What the agent may send."""
 
     async def learn(self) -> None:
-        """Find out what may be sent. Raises TickoverError where that cannot be."""
-        self.agent = await self._house.egress(self._routine)
+        """Find out what may be sent. Raises DefinitionErrors where a routine asks for what cannot be."""
+        self._instance = self._house.instance()
+        self._presets = self._house.presets()
+        self.agent = egress_of(self._routine, self._instance, self._presets)
 
-    async def setup(self) -> Egress:
-        """Return what the setup script may send: to the environment's hosts, and nothing that writes."""
+    @property
+    def setup(self) -> Egress:
+        """What the setup script may send: to the environment's hosts, and nothing that writes."""
         bare = self._routine.model_copy(update={"may": (), "expect": (), "noop": ()})
-        return self.agent if bare == self._routine else await self._house.egress(bare)
+        return egress_of(bare, self._instance, self._presets)
+
+    @property
+    def verifier(self) -> Egress:
+        """What the checks may send: they read, and no more."""
+        return verifier_egress_of(self._routine, self._instance, self._presets)
 
     @asynccontextmanager
     async def open(self, identity: Identity, egress: Egress) -> AsyncIterator[Way]:
         """Yield a way out, and close it. What fails after it broke is a GatewayGone: it is not the sandbox's fault."""
-        way = Way(self._house, self._record, self._kept, identity, egress)
+        way = Way(self._house, self._record, self._kept, identity, egress, self._instance.network.roots)
         try:
             yield way
         except TickoverError as error:
@@ -105,7 +130,16 @@ class Ways:
 class Way:
     """A backend whose sandboxes can send what an `Egress` lets them; without openings it is the plain backend."""
 
-    def __init__(self, house: House, record: Recorder, kept: Kept, identity: Identity, egress: Egress) -> None:
+    def __init__(
+        self,
+        house: House,
+        record: Recorder,
+        kept: Kept,
+        identity: Identity,
+        egress: Egress,
+        roots: Sequence[str] = (),
+    ) -> None:
+        self._roots = roots
         self.name = house.backend.name
         self.egress = egress
         self._house = house
@@ -129,7 +163,7 @@ class Way:
         if self.egress.closed:
             return await self._house.backend.start(spec)
         session = await self._opened()
-        trusted = bundle(self._house.trusted_roots(), session.authority)
+        trusted = await asyncio.to_thread(lambda: bundle(system_roots() + more_roots(self._roots), session.authority))
         places = bundle_places()
         sandbox = await self._house.backend.start(
             replace(
@@ -153,6 +187,7 @@ class Way:
     async def _opened(self) -> Session:
         if self._session is None:
             passport = await passport_of(self._house, self._record, self._kept, self._identity, self.egress)
+            passport = replace(passport, roots=await asyncio.to_thread(more_roots, self._roots))
             self._session = await self._house.gateway.open(passport, JournalWitness(self._record, self._identity))
             self._stop_following = self._kept.follow(self._session.renew)
             self._watching = asyncio.create_task(self._watch(self._session))

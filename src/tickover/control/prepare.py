@@ -198,7 +198,7 @@ async def _layer(
     timeout = float(routine.limits.timeout)
     limits = machine_limits(routine)
     try:
-        async with ways.open(Identity.SETUP, await ways.setup()) as way:
+        async with ways.open(Identity.SETUP, ways.setup) as way:
             layers = Layers(house.data, way, folders)
             held, result = await layers.get(setup, limits=limits, timeout_s=timeout, known_paths=known)
     except SetupFailed as error:

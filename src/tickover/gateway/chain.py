@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tickover.core.receipt import Begun, Ended, Head, Link, head_of, link, origin
 
 Keep = Callable[[Link], Awaitable[None]]
-"""Returns when the link is durable. Raises where it never will be."""
+"""Returns when the link is durable. Raises LedgerError where it never will be."""
 
 
 class Chain:
@@ -47,7 +47,7 @@ class SessionLedger:
         self._numbers: dict[int, int] = {}
 
     async def append(self, record: Begun | Ended) -> None:
-        """Link it and return when it is durable (see the port `Ledger`)."""
+        """Link it and return when it is durable (see the port `Ledger`). Raises LedgerError."""
         if isinstance(record, Begun):
             made = self._chain.begin(record)
             self._numbers[record.call] = made.record.call

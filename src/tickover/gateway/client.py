@@ -217,7 +217,7 @@ class ClientSession:
                 "open", session=self._name, run=passport.run, attempt=passport.attempt,
                 identity=str(passport.identity), egress=write_egress(passport.egress), deadline=passport.deadline,
                 head=None if passport.head is None else list(passport.head), calls=passport.calls,
-                counts=dict(passport.counts), sealed=_written(passport),
+                counts=dict(passport.counts), sealed=_written(passport), roots=passport.roots.decode("latin-1"),
             )  # fmt: skip
         except BaseException:
             await self._process.drain(self._name)
@@ -293,6 +293,7 @@ class _Pump:
 
     async def _tell(self, session: ClientSession, event: str, batch: Sequence[Message]) -> None:
         if self._broken:  # a chain with a link missing is worse than a short one
+            session.cut(session.why)
             return
         try:
             await _tell(session.witness, event, batch)

@@ -31,6 +31,7 @@ from pydantic import TypeAdapter
 
 from tickover.core.errors import TickoverError
 from tickover.core.receipt import Head, Identity, Link, verify
+from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import read_egress
@@ -52,7 +53,8 @@ class Server:
         self._receipts_key = receipts_key(key)
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.over = asyncio.Event()
@@ -69,7 +71,7 @@ class Server:
 
     def _received(self, message: Message, descriptors: list[int]) -> None:
         if "durable" in message:
-            waiting = self._waiting.pop(message["durable"], None)
+            _, waiting = self._waiting.pop(message["durable"], ("", None))
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
         elif message["do"] in {"renew", "cut"}:  # at once, in order: no task of a request may be ahead of it
@@ -77,6 +79,7 @@ class Server:
             if session is not None and message["do"] == "renew":
                 session.renew(message["deadline"])
             elif session is not None:
+                self._forsake(message["session"])
                 session.cut(message["why"])
         else:
             task = asyncio.get_running_loop().create_task(self._answer(message, descriptors))
@@ -105,7 +108,7 @@ class Server:
             self._chains[passport.run] = chain
 
         async def keep(link: Link) -> None:
-            await self._durable({"event": "linked", "session": name, "link": link.model_dump(mode="json")})
+            await self._durable(name, {"event": "linked", "session": name, "link": link.model_dump(mode="json")})
 
         def tell(event: str, **parts: Any) -> None:
             self._post({"event": event, "session": name, **parts})
@@ -122,6 +125,7 @@ class Server:
         session = self._sessions.pop(message["session"], None)
         if session is not None:
             await session.close()
+            self._forsaken.discard(message["session"])
             if all(each.passport.run != session.passport.run for each in self._sessions.values()):
                 self._chains.pop(session.passport.run, None)
         return {}
@@ -138,24 +142,34 @@ class Server:
         if self._channel.open:
             self._channel.post(message)
 
-    async def _durable(self, message: Message) -> None:
-        """Send and wait until the other side says that it is kept. Raises ChannelClosedError."""
+    async def _durable(self, session: str, message: Message) -> None:
+        """Send and wait until the other side says that it is kept. Raises LedgerError."""
+        if session in self._forsaken:
+            raise LedgerError("nobody keeps this run's receipts any more")
         self._serial += 1
         number = self._serial
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[number] = session, waiting
         try:
             await self._channel.send({**message, "number": number})
             await waiting
+        except ChannelClosedError as error:
+            raise LedgerError("the other side is gone") from error
         finally:
             self._waiting.pop(number, None)
 
+    def _forsake(self, session: str) -> None:
+        """Let nothing of a session wait for a journal that will not have it."""
+        self._forsaken.add(session)
+        for name, waiting in self._waiting.values():
+            if name == session and not waiting.done():
+                waiting.set_exception(LedgerError("the journal does not take it"))
+
     def end(self) -> None:
         """Break everything off."""
-        for session in self._sessions.values():
+        for name, session in self._sessions.items():
             session.cut("gateway_closed")
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(ChannelClosedError())
+            self._forsake(name)
 
 
 def read_passport(message: Message) -> Passport:
@@ -170,6 +184,7 @@ def read_passport(message: Message) -> Passport:
         calls=int(message["calls"]),
         counts=message["counts"],
         sealed={name: Sealed(kind, base64.b64decode(value)) for name, (kind, value) in message["sealed"].items()},
+        roots=message["roots"].encode("latin-1"),
     )
 
 

@@ -35,7 +35,8 @@ class Passport:
 
     `deadline` is in seconds of CLOCK_BOOTTIME, as a lease's end counted from before it was asked for. `head`, `calls`
     and `counts` continue the run's chain of receipts: its last link, its calls, its writes by rule; over all attempts.
-    `sealed` are the credentials that were granted to the run.
+    `sealed` are the credentials that were granted to the run, `roots` certificates that are trusted besides the
+    machine's, as PEM.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Passport:
     calls: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     sealed: Mapping[str, Sealed] = field(default_factory=dict)
+    roots: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
