@@ -35,7 +35,7 @@ class Database:
             raise StoreError("store.old_sqlite", f"SQLite {sqlite3.sqlite_version} is too old, 3.24 is needed")
         self.folder = os.path.abspath(folder)
         self.busy_timeout = busy_timeout
-        self.queries = _named(_text("queries.sql"))
+        self.queries = _named(_text("queries.sql")) | _named(_text("server.sql"))
         self._migrations = _migrations()
         self._lock = threading.RLock()
         self._process = os.getpid()
