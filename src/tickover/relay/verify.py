@@ -76,7 +76,8 @@ def _token(scheme: Token, secrets: Sequence[bytes], value: str) -> str:
     usable = [secret for secret in secrets if secret and not secret.startswith(WHSEC)]
     if not usable:
         return "secret_unusable"
-    return "" if any([hmac.compare_digest(got, secret) for secret in usable]) else "token_mismatch"
+    matched = [hmac.compare_digest(got, secret) for secret in usable]
+    return "" if any(matched) else "token_mismatch"
 
 
 def _signature(scheme: Signed, secrets: Sequence[bytes], delivery: Delivery, value: str, now: float) -> str:
@@ -98,7 +99,8 @@ def _signature(scheme: Signed, secrets: Sequence[bytes], delivery: Delivery, val
     keys = [key for secret in secrets if (key := _key(scheme, secret))]
     if not keys:
         return "secret_unusable"
-    if not any([_matches(scheme, key, message, signature) for key in keys for signature in signatures]):
+    matched = [_matches(scheme, key, message, signature) for key in keys for signature in signatures]
+    if not any(matched):
         return "signature_mismatch"
     return _late(scheme, delivery, pairs, now) if in_body else ""
 
