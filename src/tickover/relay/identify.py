@@ -64,10 +64,5 @@ def discord_ping(delivery: Delivery) -> Answer | None:
     return Answer(b'{"type":1}') if is_ping else None
 
 
-def github_pong(delivery: Delivery) -> Answer | None:
-    """Answer the event `ping`, which GitHub sends once when a webhook is made."""
-    return Answer(b'{"pong":true}') if delivery.headers.get("x-github-event") == "ping" else None
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -11,7 +11,7 @@ from typing import Final
 
 from tickover.core.trigger import EventTrigger, GitHubTrigger, ProviderTrigger, WebhookTrigger
 from tickover.relay.base import Provider, Signed, Token
-from tickover.relay.identify import alert_group, discord_ping, github_pong, slack_challenge
+from tickover.relay.identify import alert_group, discord_ping, slack_challenge
 from tickover.relay.verify import scheme_of
 
 _HUB = Signed("x-hub-signature", prefix="sha256=")
@@ -42,7 +42,6 @@ _ROWS: Final = (
         ids=("header:x-github-delivery",),
         event=("header:x-github-event", "body:action"),
         keep=("x-github-event", "x-github-delivery", "x-github-hook-installation-target-type"),
-        handshake=github_pong,
     ),
     Provider(
         "gitlab",

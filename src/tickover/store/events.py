@@ -14,7 +14,7 @@ from tickover.core.errors import NotFoundError
 from tickover.store.errors import StoreError
 
 KEEP_IDS: Final = 30 * 86400.0
-"""Seconds that a delivery's id is kept: longer than any sender repeats it (Stripe: three days by itself, 30 by hand)."""
+"""Seconds that a delivery's id is kept: longer than any sender repeats it (Stripe: 3 days by itself, 30 by hand)."""
 
 KEEP_BODIES: Final = 7 * 86400.0
 
