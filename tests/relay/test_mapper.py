@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,15 +109,22 @@ async def test_a_child_that_stands_still_is_killed() -> None:
         await mapper.close()
 
 
+def environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def limits_of(pid: int) -> dict[str, list[str]]:
+    lines = Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines()
+    return {line[:26].strip(): line[26:].split()[:2] for line in lines}
+
+
 async def test_the_child_has_no_environment_and_opens_nothing(mapper: Mapper) -> None:
     await mapper.inputs({"a": "{{ event.number }}"}, EVENT)
     running = mapper._child
     assert running is not None
     pid = running._process.pid
-    with open(f"/proc/{pid}/environ", "rb") as file:
-        assert b"TICKOVER" not in file.read()
-    with open(f"/proc/{pid}/limits", encoding="ascii") as file:
-        limits = {line[:26].strip(): line[26:].split()[:2] for line in file}
+    assert environment(pid) == b""
+    limits = limits_of(pid)
     assert limits["Max open files"] == ["3", "3"]
     assert limits["Max address space"] == [str(child.MEMORY)] * 2
     assert limits["Max core file size"] == ["0", "0"]

@@ -144,7 +144,7 @@ def _tag(event: str, document: Any) -> Any:
 
 
 def _is_merged(_: str, document: Any) -> Any:
-    """`merged` is not in every form of a pull request; the time of the merge is."""
+    """Read it, or the time of the merge: `merged` is not in every form of a pull request."""
     merged = _at(document, "pull_request.merged")
     if isinstance(merged, bool):
         return merged

@@ -218,7 +218,7 @@ def flow(limits: Flow | None, starts: Sequence[float], now: float) -> Go | Wait 
 
 def is_silent(after: int, heard: float, alarmed: float | None, now: float) -> bool:
     """Tell whether a sender's silence is to be reported: once, until something is heard again."""
-    return now - heard >= after and (alarmed is None or alarmed < heard)
+    return now - heard >= after and (alarmed is None or alarmed <= heard)
 
 
 def writes(routine: Routine) -> bool:

@@ -94,12 +94,12 @@ class Token:
 Scheme: TypeAlias = Signed | Token
 
 
-def _no_handshake(delivery: Delivery) -> Answer | None:
-    del delivery
+def _no_handshake(_: Delivery) -> Answer | None:
+    return None
 
 
-def _no_key(content: Any) -> str | None:
-    del content
+def _no_key(_: Any) -> str | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """The child that maps events to inputs. It trusts nothing it reads, and nobody trusts it.
 
-Started with an empty environment, it loads the two languages, tries them once, and then gives up what it will not need:
-new files and sockets (no free descriptor), a network, memory beyond its limit. Each job has a budget of CPU time that the
-kernel enforces, also while a library holds the interpreter's lock. A job is one line of JSON, the event's bytes behind it;
-an answer is one line of JSON.
+Started with an empty environment, it loads the two languages, tries them once, and then gives up what it will not
+need: new files and sockets (no free descriptor), a network, memory beyond its limit. Each job has a budget of CPU time
+that the kernel enforces, also while a library holds the interpreter's lock. A job is one line of JSON with the event's
+bytes behind it; an answer is one line of JSON.
 
-    {"size": BYTES, "templates": {NAME: LIQUID}, "jsonata": TEXT or null}   ->   {"ok": {NAME: VALUE}} or {"code", "says"}
+    {"size": BYTES, "templates": {NAME: LIQUID}, "jsonata": TEXT or null}  ->  {"ok": {NAME: VALUE}} or {"code", "says"}
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Render = Callable[[Any], Any]
 
 def liquid() -> Callable[[str], Render]:
     """Load Liquid: limits on loops, output and names, and an undefined value is an error."""
-    from liquid import Environment, StrictUndefined
+    from liquid import Environment, StrictUndefined  # noqa: PLC0415 - it may not be installed
 
     class Bounded(Environment):
         loop_iteration_limit = 10_000
@@ -52,7 +52,7 @@ def liquid() -> Callable[[str], Render]:
 
 def jsonata() -> Callable[[str], Render]:
     """Load JSONata; the event is the input document."""
-    import jsonatapy
+    import jsonatapy  # noqa: PLC0415 - it may not be installed
 
     def compile_text(text: str) -> Render:
         expression = jsonatapy.compile(text)

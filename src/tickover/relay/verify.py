@@ -84,8 +84,8 @@ def _signature(scheme: Signed, secrets: Sequence[bytes], delivery: Delivery, val
     parts = [part.strip() for part in (value.split(scheme.split) if scheme.split else [value])]
     pairs: dict[str, str] = {}
     for part in parts if scheme.kv else ():
-        key, _, rest = part.partition("=")
-        pairs.setdefault(key, rest)
+        name, _, rest = part.partition("=")
+        pairs.setdefault(name, rest)
     given = [_decoded(part[len(scheme.prefix) :], scheme) for part in parts if part.startswith(scheme.prefix)]
     signatures = [each for each in given if each][:_CANDIDATES]
     if not signatures:
