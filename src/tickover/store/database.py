@@ -35,7 +35,9 @@ class Database:
             raise StoreError("store.old_sqlite", f"SQLite {sqlite3.sqlite_version} is too old, 3.24 is needed")
         self.folder = os.path.abspath(folder)
         self.busy_timeout = busy_timeout
-        self.queries = _named(_text("queries.sql")) | _named(_text("server.sql"))
+        self.queries = {
+            name: sql for file in ("queries.sql", "server.sql", "events.sql") for name, sql in _named(_text(file)).items()
+        }
         self._migrations = _migrations()
         self._lock = threading.RLock()
         self._process = os.getpid()
