@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tickover.control.access import Access
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.execute import execute
 from tickover.control.house import House
@@ -27,6 +30,7 @@ from tickover.store.blobs import FileBlobs
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.sqlite import SqliteStore
+from tickover.store.usage import RunSum
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -51,6 +55,7 @@ class Tickover:
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
+        self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
         self._mirrors = Mirrors(home)
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
@@ -151,10 +156,11 @@ class Tickover:
 
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
+        with contextlib.suppress(NotFoundError, ValueError):
+            return RunRow.model_validate(self.store.runs.get(run).row)
         found = [row for row in self.run_rows(limit=10_000) if row.id.startswith(run) or row.id.endswith(run)]
-        exact = [row for row in found if row.id == run]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
+        if len(found) == 1:
+            return found[0]
         text = f"{len(found)} runs begin or end with `{run}`" if found else f"there is no run `{run}`"
         raise NotFoundError("run.not_found", text, hint="`tickover runs list` shows the runs")
 
@@ -165,9 +171,10 @@ class Tickover:
         execution: str | None = None,
         outcome: str | None = None,
         limit: int = 50,
+        before: str | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first."""
-        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit)
+        """Return runs, newest first; `before` is the id that the page before this one ended with."""
+        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit, before=before)
         return [RunRow.model_validate(record.row) for record in found]
 
     def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
@@ -188,6 +195,10 @@ class Tickover:
     def kept(self, run: str) -> list[Path]:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
+
+    def usage(self, since: float) -> Sequence[RunSum]:
+        """Return sums over the runs created at or after that time (UTC epoch seconds)."""
+        return self.store.usage.since(since)
 
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""

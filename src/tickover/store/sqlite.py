@@ -26,6 +26,9 @@ from tickover.store.database import Database
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
 from tickover.store.records import SqliteResources, SqliteStates, SqliteVerifierRecords, read_head
 from tickover.store.rules import columns, printable, run_id
+from tickover.store.sqlite_access import SqliteAudit, SqliteTokens
+from tickover.store.sqlite_outbox import SqliteOutbox
+from tickover.store.sqlite_usage import SqliteUsage
 from tickover.store.wake import Wakes
 
 _REBUILD_STEP = 1000
@@ -46,6 +49,10 @@ class SqliteStore:
         self.verifier = SqliteVerifierRecords(self._database, clock)
         self.states = SqliteStates(self._database, clock)
         self.resources = SqliteResources(self._database, clock)
+        self.tokens = SqliteTokens(self._database)
+        self.audit = SqliteAudit(self._database, clock)
+        self.outbox = SqliteOutbox(self._database)
+        self.usage = SqliteUsage(self._database)
 
     def close(self) -> None:
         self._database.close()
