@@ -90,7 +90,8 @@ def unpack(packed: bytes, into: str, name: str) -> None:
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
-            members, size = [], 0
+            members: list[tarfile.TarInfo] = []
+            size = 0
             for member in archive:
                 size += member.size
                 if size > 4 * UPLOAD_BYTES or len(members) >= _ENTRIES:
@@ -135,7 +136,8 @@ OPERATIONS: Final = (
     Operation("routine_show", "GET", _ONE, "read", "Show a routine", show, answer=RoutineAnswer, errors=(404,)),
     Operation(
         "routine_push", "POST", f"{_ONE}/push", "operate", "Push a routine's folder, as a tar archive packed with gzip",
-        push, answer=PushedAnswer, upload="application/gzip", audit="routine.push", max_body=UPLOAD_BYTES, errors=(404,),
+        push, answer=PushedAnswer, upload="application/gzip", audit="routine.push",
+        max_body=UPLOAD_BYTES, errors=(404,),
     ),
     Operation(
         "routine_versions", "GET", f"{_ONE}/versions", "read", "List what was pushed", versions,

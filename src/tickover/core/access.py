@@ -121,9 +121,10 @@ def same(kept: str, secret: str) -> bool:
 def scopes_of(role: str | None, scopes: Sequence[str]) -> tuple[str, ...]:
     """Return the scopes of a new token. Raises UsageError for an unknown one and for none at all."""
     wrong = [scope for scope in scopes if not _SCOPE.fullmatch(scope)]
-    if wrong or (role is not None and role not in ROLES):
+    wrong += [role] if role is not None and role not in ROLES else []
+    if wrong:
         hint = "scopes: read, fire:ROUTINE, fire:*, operate, admin; roles: viewer, operator, admin"
-        raise UsageError("token.scope", f"`{(wrong or [role])[0]}` is no scope or role", hint=hint)
+        raise UsageError("token.scope", f"`{wrong[0][:80]}` is no scope or role", hint=hint)
     found = tuple(dict.fromkeys([*(ROLES[role] if role else ()), *scopes]))
     if not found:
         raise UsageError("token.scope", "a token needs a role or a scope", hint="for example `--scope fire:hello`")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
+from tickover.api.serve import Listener
 
 __all__ = ["Double", "Sent", "double", "served"]
 
@@ -17,33 +15,8 @@ __all__ = ["Double", "Sent", "double", "served"]
 @contextlib.asynccontextmanager
 async def served(app: Any) -> AsyncIterator[str]:
     """Serve it in this loop, and yield its address, without a slash at the end."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=5, ws="none")
-        server = _Quiet(config)
-        task = asyncio.create_task(server.serve([listener]))
-        await asyncio.wait({task, asyncio.create_task(server.up.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
-
-
-class _Quiet(uvicorn.Server):
-    """Says when it accepts, and leaves signals alone."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
+    async with Listener(app, host="127.0.0.1", port=0, drain=lambda: None) as listener:
+        yield listener.url
 
 
 @dataclass(frozen=True, slots=True)
