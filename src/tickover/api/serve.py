@@ -100,7 +100,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Raises UsageError where nothing can listen there."""
+    """Bind and listen. Raises UsageError where nothing can."""
     try:
         [family, kind, protocol, _, address] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
