@@ -13,14 +13,27 @@ from types import TracebackType
 from typing import Self
 
 from tickover.control.access import Access
+from tickover.control.aftermath import Aftermath
 from tickover.control.dispatch import RunRequest, accept
+from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
+from tickover.control.refuse import refuse
+from tickover.control.registry import Pushed, Registry
+from tickover.control.scheduler import Scheduler, Watch
+from tickover.control.server import Server
+from tickover.control.step import Stepper
+from tickover.core.admission import Caps, by_hand
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
+from tickover.core.wish import Enqueued, Wish
+from tickover.engine.base import Clock
+from tickover.engine.clock import WallClock
+from tickover.engine.embedded import EmbeddedEngine
 from tickover.plugins import find
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
@@ -29,6 +42,7 @@ from tickover.store.base import OUTSIDE
 from tickover.store.blobs import FileBlobs
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
+from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
 from tickover.store.usage import RunSum
 from tickover.workspace.mirror import Mirrors
@@ -37,6 +51,12 @@ from tickover.workspace.sweep import sweep
 __all__ = ["RunRequest", "Tickover", "home_folder"]
 
 Observer = Callable[[JournalEvent], None]
+Report = Callable[[str, BaseException], None]
+"""Told what of (a run, or `schedules`) went wrong, and how."""
+
+
+def ignore(_what: str, _error: BaseException) -> None:
+    """Stand in for a `Report` where nobody listens."""
 
 
 def home_folder() -> Path:
@@ -56,6 +76,10 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
+        self.caps = Caps()
+        """What the instance allows; read at each decision."""
+        self.registry = Registry(self.store, home, time.time)
+        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
         self._mirrors = Mirrors(home)
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
@@ -128,7 +152,10 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
         accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
+        if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
+            return await refuse(house, accepted, refusal, observe)
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
@@ -136,6 +163,45 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    def push(self, folder: Path | str, by: str = "") -> Pushed:
+        """Copy a routine into the data folder, to be run by a server from now on.
+
+        Raises what `load` raises, and DefinitionErrors for what this build cannot do.
+        """
+        return self.registry.push(str(folder), by)
+
+    def pause(self, name: str, by: str, reason: str) -> RoutineRecord:
+        """Start nothing of a pushed routine any more. Raises NotFoundError."""
+        return self.registry.pause(name, by, reason)
+
+    def resume(self, name: str, by: str) -> RoutineRecord:
+        """Let it start again. Raises NotFoundError."""
+        return self.registry.resume(name, by)
+
+    def enqueue(self, wish: Wish) -> Enqueued:
+        """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
+        return self._desk.enqueue(wish)
+
+    def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
+        """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
+        clock: Clock = WallClock()
+        house = self._house()
+        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
+        scheduler = Scheduler(
+            self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
+        )
+        return Server(
+            data=self.home,
+            store=self.store,
+            engine=engine,
+            scheduler=scheduler,
+            stepper=stepper,
+            clock=clock,
+            rings=(engine.ring, scheduler.ring),
+        )
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
@@ -151,6 +217,7 @@ class Tickover:
         """Ask whoever works on a run to stop."""
         name = self.run_row(run).id
         self.store.journal.append(name, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
+        self.store.queue.wake(name, time.time())
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -173,9 +240,26 @@ class Tickover:
         limit: int = 50,
         before: str | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first; `before` is the id that the page before this one ended with."""
+        """Return runs, newest first; `before` is the id of the last run of the page before."""
         found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit, before=before)
         return [RunRow.model_validate(record.row) for record in found]
+
+    def routines(self) -> Sequence[RoutineRecord]:
+        """Return every pushed routine, by name."""
+        return self.registry.list()
+
+    def routine(self, name: str) -> RoutineRecord:
+        """Return a pushed routine. Raises NotFoundError."""
+        return self.registry.get(name)
+
+    def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
+        """Return version, moment and who of each push, newest first. Raises NotFoundError."""
+        self.registry.get(name)
+        return self.store.routines.versions(name)
+
+    def schedules(self, routine: str | None = None) -> Sequence[ScheduleRecord]:
+        """Return the schedules of a pushed routine, or of all (at most 10,000)."""
+        return self.store.schedules.all("", 10_000) if routine is None else self.store.schedules.of(routine)
 
     def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
         """Return the facts of a run beyond `after`, at most one page."""

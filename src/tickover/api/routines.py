@@ -78,7 +78,7 @@ def _push(call: Call, name: str) -> PushedAnswer:
         unpack(call.raw, scratch, name)
         if not folder.is_dir():
             raise RequestError("push.archive", f"the archive has no folder `routines/{name}`")
-        done = call.desk.push(folder)
+        done = call.desk.push(folder, call.by)
         return PushedAnswer(name=done.name, version=done.version)
 
 

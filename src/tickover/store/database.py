@@ -177,9 +177,9 @@ def _named(text: str) -> dict[str, str]:
 
 
 def _queries() -> dict[str, str]:
-    """Return the named statements of `queries.sql` and of every `queries_AREA.sql`. No name is given twice."""
+    """Return the named statements of every .sql file beside this one. No name is given twice."""
     folder = importlib.resources.files("tickover.store")
-    names = sorted(entry.name for entry in folder.iterdir() if re.fullmatch(r"queries(_[a-z]+)?\.sql", entry.name))
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     found = [_named(_text(name)) for name in names]
     merged = {name: sql for each in found for name, sql in each.items()}
     if len(merged) != sum(map(len, found)):

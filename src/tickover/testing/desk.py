@@ -116,7 +116,7 @@ class MemoryDesk:
     def cancel(self, run: str, by: str) -> None:
         self.store.journal.append(run, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
 
-    def push(self, folder: Path | str) -> DeskRoutine:
+    def push(self, folder: Path | str, by: str = "") -> DeskRoutine:
         folder = Path(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         version = hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
@@ -124,8 +124,8 @@ class MemoryDesk:
             raise NotFoundError("definition.not_found", "there is no such file")
         with self._lock:
             known = self._routines.get(folder.name, DeskRoutine(folder.name))
-            self._routines[folder.name] = replace(known, version=version, pushed_at=self._clock())
-            self._pushes.setdefault(folder.name, []).insert(0, (version, self._clock(), "test"))
+            self._routines[folder.name] = replace(known, version=version, pushed_at=self._clock(), pushed_by=by)
+            self._pushes.setdefault(folder.name, []).insert(0, (version, self._clock(), by))
             return self._routines[folder.name]
 
     def routines(self) -> Sequence[DeskRoutine]:
@@ -171,7 +171,7 @@ class MemoryDesk:
         ]
         cause = retry_at = None
         if routine.paused_at is not None:
-            cause = Cause(None, CauseCode.PREFLIGHT, f"the routine is paused: {routine.paused_reason}")
+            cause = Cause(None, CauseCode.PAUSED, f"the routine is paused: {routine.paused_reason}")
         elif len(self.run_rows(routine=wish.routine, limit=self._most + 1)) >= self._most:
             cause, retry_at = Cause(None, CauseCode.CAP, f"{self._most} runs are allowed"), self._clock() + 120
         if cause is not None:
