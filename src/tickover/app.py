@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
@@ -46,6 +48,7 @@ from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
+from tickover.store.usage import RunSum
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -79,6 +82,7 @@ class Tickover:
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
+        self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
         self.caps = Caps()
         """What the instance allows; read at each decision."""
         self.registry = Registry(self.store, home, time.time)
@@ -235,10 +239,11 @@ class Tickover:
 
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
+        with contextlib.suppress(NotFoundError, ValueError):
+            return RunRow.model_validate(self.store.runs.get(run).row)
         found = [row for row in self.run_rows(limit=10_000) if row.id.startswith(run) or row.id.endswith(run)]
-        exact = [row for row in found if row.id == run]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
+        if len(found) == 1:
+            return found[0]
         text = f"{len(found)} runs begin or end with `{run}`" if found else f"there is no run `{run}`"
         raise NotFoundError("run.not_found", text, hint="`tickover runs list` shows the runs")
 
@@ -290,6 +295,10 @@ class Tickover:
     def kept(self, run: str) -> list[Path]:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
+
+    def usage(self, since: float) -> Sequence[RunSum]:
+        """Return sums over the runs created at or after that time (UTC epoch seconds)."""
+        return self.store.usage.since(since)
 
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""

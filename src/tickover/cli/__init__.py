@@ -19,7 +19,9 @@ VERBS = {
     "runs": "List runs, show one, follow its journal, cancel it.",
     "routine": "List routines, show what one may change, what proves it, when it fires; pause it.",
     "push": "Hand a routine to the server of a data folder.",
-    "up": "Run what was pushed: its schedules and the queue.",
+    "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
+    "watch": "Raise an alarm when a server is silent.",
+    "token": "Make, list and revoke the tokens that callers of the API show.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }
