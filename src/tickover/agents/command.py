@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 from typing import ClassVar
 
-from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Parser, Stream
+from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Package, Parser, Stream
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import OutputLog
 from tickover.core.errors import UsageError
+from tickover.core.network import Asked
 
 
 class CommandParser:
@@ -36,6 +37,9 @@ class Agent:
     """Runs `argv`."""
 
     name: ClassVar[str] = "command"
+    package: ClassVar[Package | None] = None
+    network: ClassVar[tuple[Asked, ...]] = ()
+    speaks: ClassVar[bool] = False
     build = "command@1"
 
     def plan(self, task: AgentTask) -> AgentPlan:

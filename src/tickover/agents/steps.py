@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
-from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTask, Block, Parser, Stream
+from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTask, Block, Package, Parser, Stream
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import LineSplitter, OutputLog
@@ -21,6 +21,7 @@ from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.event import AgentFinished, AgentStep, FindingReported
 from tickover.core.finding import FindingCode, found
+from tickover.core.network import Asked
 from tickover.core.status import AgentStatus
 
 RUNNER = f"{OURS}/steps.py"
@@ -131,6 +132,9 @@ class Agent:
     """Runs the task's blocks."""
 
     name: ClassVar[str] = "steps"
+    package: ClassVar[Package | None] = None
+    network: ClassVar[tuple[Asked, ...]] = ()
+    speaks: ClassVar[bool] = False
 
     @property
     def build(self) -> str:

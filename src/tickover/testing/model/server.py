@@ -96,9 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             body = raw.decode("utf-8", "replace")
         exchange = Exchange(time.time(), self.command, self.path, dict(self.headers.items()), body)
-        dialect = dialect_of(path) if self.command == "POST" and isinstance(body, dict) else None
+        dialect = dialect_of(path) if self.command == "POST" else None
         try:
-            if dialect is None:
+            if dialect is None or not isinstance(body, dict):
                 self._other(path, body, exchange)
             else:
                 exchange.conversation = dialect.read(body, path)
