@@ -18,6 +18,7 @@ VERBS = {
     "run": "Run a routine now, and say what was proved.",
     "runs": "List runs, show one, follow its journal, cancel it.",
     "routine": "List routines, show what one may change and what proves it.",
+    "agent": "Install builds of agents, and list them.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }
