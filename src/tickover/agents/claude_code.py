@@ -33,7 +33,7 @@ _LONGEST_SCHEMA: Final = 64 << 10  # it stands in argv
 _TRUSTED: Final = ("agents/", "commands/", "rules/", "skills/", "output-styles/")
 _SCRIPT: Final = f"""\
 #!/bin/sh
-# Lay what the trusted commit says into the home, then become the agent with its first turn on stdin.
+# Lay what the trusted commit says into the home, then run the agent with its first turn on stdin.
 set -eu
 mkdir -p "$HOME/.claude"
 if [ -d {_HOME} ]; then
@@ -43,7 +43,7 @@ fi
 if [ -f {OURS}/executable ]; then
   while IFS= read -r file; do chmod u+x "$HOME/.claude/$file"; done < {OURS}/executable
 fi
-exec "$@" < {_TURN}
+cat {_TURN} | "$@"  # a pipe: of a regular file on stdin the CLI reads nothing, and says that all went well
 """
 _ENVIRONMENT: Final = {
     "ANTHROPIC_API_KEY": PLACEHOLDER,
