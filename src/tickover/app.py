@@ -17,8 +17,12 @@ from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.instance import Instance
 from tickover.core.row import RunRow
+from tickover.gateway.client import GatewayClient
+from tickover.gateway.presets import presets
 from tickover.plugins import find
+from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -32,6 +36,9 @@ from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
 __all__ = ["RunRequest", "Tickover", "home_folder"]
+
+KEY_FILE = "key"
+"""The instance's key, in the data folder. Only the gateway's process opens it."""
 
 Observer = Callable[[JournalEvent], None]
 
@@ -53,6 +60,7 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self._mirrors = Mirrors(home)
+        self.gateway = GatewayClient(str(home / KEY_FILE))
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -88,6 +96,7 @@ class Tickover:
         """End every sandbox of ours and let go of the files."""
         if self._report is not None:
             await asyncio.gather(self._report, return_exceptions=True)
+        await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
         self.store.close()
@@ -104,8 +113,11 @@ class Tickover:
             backend=self.backend,
             mirrors=self._mirrors,
             report=self._report_once,
+            instance=self.instance,
+            presets=presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            gateway=self.gateway,
         )
 
     def _report_once(self) -> Awaitable[BackendReport]:
@@ -120,6 +132,10 @@ class Tickover:
     def load(self, folder: Path | str) -> Loaded:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
+
+    def instance(self) -> Instance:
+        """Read the instance's configuration as it is now. Raises DefinitionErrors."""
+        return load_instance(self.home)
 
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""

@@ -149,17 +149,19 @@ class Parser(Protocol):
 class Agent(Protocol):
     """An adapter. `build` names exactly what runs and is part of a run's version; with a `package`, so is its version.
 
-    `network` is what the agent itself has to reach. `speaks` says that it tells when it is ready and what it does,
+    `speaks` says that it tells when it is ready and what it does,
     so that a watchdog can hear whether it still lives.
     """
 
     name: ClassVar[str]
     package: ClassVar[Package | None]
-    network: ClassVar[tuple[Asked, ...]]
     speaks: ClassVar[bool]
 
     @property
     def build(self) -> str: ...
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        """Say what the agent itself has to reach, where the routine's variables are `env`."""
 
     def plan(self, task: AgentTask) -> AgentPlan:
         """Say how to start. Raises UsageError where the task cannot be this agent's."""

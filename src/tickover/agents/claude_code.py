@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
 from tickover.agents.briefing import environment, input_block, input_files, instructions
 from tickover.agents.claude_stream import ClaudeParser
+from tickover.agents.model_access import model_network
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.network import Asked
@@ -60,9 +62,11 @@ class Agent:
 
     name: ClassVar[str] = "claude-code"
     package: ClassVar[Package | None] = Package("@anthropic-ai/claude-code", "node_modules/.bin/claude")
-    network: ClassVar[tuple[Asked, ...]] = (Asked("anthropic", "agent claude-code"),)
     speaks: ClassVar[bool] = True
     build = "claude-code"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        return model_network(env.get("ANTHROPIC_BASE_URL", ""), "anthropic", self.name)
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from typing import ClassVar
 
 from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Package, Parser, Stream
@@ -38,9 +39,12 @@ class Agent:
 
     name: ClassVar[str] = "command"
     package: ClassVar[Package | None] = None
-    network: ClassVar[tuple[Asked, ...]] = ()
     speaks: ClassVar[bool] = False
     build = "command@1"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        del env
+        return ()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.argv or not task.argv[0]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
@@ -133,12 +134,15 @@ class Agent:
 
     name: ClassVar[str] = "steps"
     package: ClassVar[Package | None] = None
-    network: ClassVar[tuple[Asked, ...]] = ()
     speaks: ClassVar[bool] = False
 
     @property
     def build(self) -> str:
         return f"steps@{hashlib.sha256(_runner()).hexdigest()[:12]}"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        del env
+        return ()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.blocks:

@@ -11,8 +11,8 @@ from typing import Final
 
 from tickover.agents.base import AgentExit, AgentFact, AgentTask, Parser
 from tickover.control.dispatch import Accepted
-from tickover.control.house import House
 from tickover.control.keep import Kept
+from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
 from tickover.control.watchdog import Watchdog
@@ -21,6 +21,7 @@ from tickover.core.check import OutputCheck
 from tickover.core.definition import Routine
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
 from tickover.workspace.base import UPPER, Workspace
@@ -43,7 +44,12 @@ class Worked:
 
 
 async def work(
-    house: House, accepted: Accepted, prepared: Prepared, record: Recorder, kept: Kept, teardown: AsyncExitStack
+    accepted: Accepted,
+    prepared: Prepared,
+    record: Recorder,
+    kept: Kept,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Worked:
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
@@ -77,9 +83,11 @@ async def work(
         files=plan.files,
         limits=machine_limits(routine),
     )
-    sandbox = await house.backend.start(spec)
+    way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
+    sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
-    await record.add(_started(prepared, spec), AgentStarted(build=prepared.resolved.build))
+    started = _started(prepared, spec, in_force(ways.agent))
+    await record.add(started, AgentStarted(build=prepared.resolved.build))
     parser = agent.parser(task)
     dog = Watchdog(routine.watch) if agent.speaks else None
     reader = asyncio.create_task(_read(sandbox, parser, record, dog))
@@ -96,15 +104,18 @@ async def work(
             await sandbox.kill()
         await asyncio.gather(reader, flusher)
         ended = await sandbox.wait()
+        await way.close()  # what it saw is in the journal before anything is judged
+        if way.broken.is_set():
+            stopped = "cut off"
     finally:
         for running in (reader, flusher, gone, silent):
             running.cancel()
         await asyncio.gather(reader, flusher, gone, silent, return_exceptions=True)
-    late = stopped not in {"", "cancelled"}
+    late = stopped not in {"", "cancelled", "cut off"}
     facts = parser.finish(AgentExit(ended.code, "timed_out" if late else ended.reason))
     await record.add(*facts, *_limit_findings(ended))
     workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
-    execution, cause = _how(ended, stopped, facts)
+    execution, cause = _how(ended, stopped, way.why, facts)
     return Worked(workspace, execution, cause)
 
 
@@ -122,12 +133,13 @@ async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -
         await record.add(*parser.flush())
 
 
-def _started(prepared: Prepared, spec: SandboxSpec) -> SandboxStarted:
+def _started(prepared: Prepared, spec: SandboxSpec, network: str) -> SandboxStarted:
     report = prepared.resolved.report
     limits = {name: value for name in ("memory", "cpus", "pids", "disk") if (value := getattr(spec.limits, name))}
     return SandboxStarted(
         backend=report.backend,
         tier=report.tier,
+        network=network,
         protections=tuple(c.name for c in report.capabilities if c.in_force),
         weaknesses=tuple(f"{c.name}: {c.detail}" for c in report.capabilities if not c.in_force),
         limits=limits,
@@ -139,12 +151,14 @@ def _limit_findings(ended: Exit) -> list[FindingReported]:
     return [] if code is None else [FindingReported.of(found(code))]
 
 
-def _how(ended: Exit, stopped: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
+def _how(ended: Exit, stopped: str, why: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
     """Say what became of the process. None of it is about the work."""
     if stopped == "timed_out":
         return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.TIMEOUT, "raise `limits.timeout`, or do less")
     if stopped == "cancelled":
         return Execution.CANCELLED, Cause(Phase.AGENT, CauseCode.CANCELLED)
+    if stopped == "cut off":
+        return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, why)
     if stopped:
         return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.STALLED, stopped)
     if ended.reason == "broken":

@@ -93,8 +93,8 @@ def _base(routine: Routine) -> Iterator[str]:
         yield "environment.base"
 
 
-def _network(routine: Routine) -> Iterator[str]:
-    if routine.environment.network not in ("none", ()):
+def _observes(routine: Routine) -> Iterator[str]:
+    if routine.environment.network == "observe":
         yield "environment.network"
 
 
@@ -112,7 +112,7 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("repositories.ref", EVERY, _refs),
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
-    Need("environment.network", EVERY, _network),
+    Need("environment.network: observe", SERVER, _observes),
     Need("environment.credentials", EVERY, _credentials),
     *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve")),
     Need("check", EVERY, _kinds),
