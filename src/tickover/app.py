@@ -49,6 +49,7 @@ from tickover.store.projection import project_run
 from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
 from tickover.store.usage import RunSum
+from tickover.workspace.builds import Build, Builds
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -228,6 +229,23 @@ class Tickover:
     async def report(self) -> list[BackendReport]:
         """Start one sandbox of each backend really, and say what is in force."""
         return [] if self.backend is None else [await self.backend.report()]
+
+    async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
+        """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
+
+        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        """
+        name, _, version = build.partition("@")
+        package = find("agents", name).package
+        if package is None:
+            raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
+        builds = Builds(self.home, self.backend)
+        (await builds.get(name, version, package, archives)).close()
+        return next(each for each in builds.installed(name) if each.version == version)
+
+    def builds(self) -> list[Build]:
+        """List the builds of agents that are installed, the newest of each first."""
+        return Builds(self.home).installed()
 
     def cancel(self, run: str, by: str) -> None:
         """Ask whoever works on a run to stop."""

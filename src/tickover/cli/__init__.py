@@ -22,6 +22,7 @@ VERBS = {
     "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
     "watch": "Raise an alarm when a server is silent.",
     "token": "Make, list and revoke the tokens that callers of the API show.",
+    "agent": "Install builds of agents, and list them.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }
