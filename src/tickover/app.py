@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,8 @@ from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
+from tickover.control.newsdesk import NewsDesk
+from tickover.control.notify import Postman
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry
@@ -26,8 +28,10 @@ from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.server import Server
 from tickover.control.step import Stepper
 from tickover.core.admission import Caps, by_hand
+from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.notice import Target
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
@@ -40,6 +44,7 @@ from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
 from tickover.store.base import OUTSIDE
 from tickover.store.blobs import FileBlobs
+from tickover.store.outbox import Delivery, Letter
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.server import RoutineRecord, ScheduleRecord
@@ -79,6 +84,10 @@ class Tickover:
         self.caps = Caps()
         """What the instance allows; read at each decision."""
         self.registry = Registry(self.store, home, time.time)
+        self.targets: Callable[[], Mapping[str, Target]] = dict
+        """Where people are told; read at each notice."""
+        self.secret: Callable[[str], bytes] = _no_secret
+        """The value of a secret that this process may use, by its name. Raises NotFoundError."""
         self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
         self._mirrors = Mirrors(home)
         self._report: asyncio.Task[BackendReport] | None = None
@@ -203,6 +212,16 @@ class Tickover:
             rings=(engine.ring, scheduler.ring),
         )
 
+    def postman(self, *, more: Callable[[str], str], report: Report = ignore) -> Postman:
+        """Return who tells people what became of runs. `more` says where a reader finds one."""
+        return Postman(
+            self.store.outbox,
+            NewsDesk(self.store, self.registry, more, report),
+            targets=self.targets,
+            notifier=lambda kind: find("notify", kind)(),
+            secret=self.secret,
+        )
+
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
         self._cancel_wished = True
@@ -252,6 +271,10 @@ class Tickover:
         """Return a pushed routine. Raises NotFoundError."""
         return self.registry.get(name)
 
+    def definition(self, name: str) -> Routine:
+        """Return what a pushed routine says, in the version that runs next. Raises NotFoundError, DefinitionErrors."""
+        return self.registry.loaded(name, self.registry.get(name).version).routine
+
     def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
         """Return version, moment and who of each push, newest first. Raises NotFoundError."""
         self.registry.get(name)
@@ -280,6 +303,11 @@ class Tickover:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
 
+    def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
+        """Return notices with the attempts to deliver them, newest first."""
+        outbox = self.store.outbox
+        return [(each, outbox.deliveries(each.id)) for each in outbox.list(limit=limit, before=before)]
+
     def usage(self, since: float) -> Sequence[RunSum]:
         """Return sums over the runs created at or after that time (UTC epoch seconds)."""
         return self.store.usage.since(since)
@@ -287,3 +315,7 @@ class Tickover:
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""
         return self.blobs.get(digest)
+
+
+def _no_secret(name: str) -> bytes:
+    raise NotFoundError("secret.not_found", f"there is no secret `{name}`")

@@ -82,17 +82,13 @@ def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
 
 def test_what_a_server_can_do() -> None:
     keys: dict[str, Any] = {
-        "on": [{"schedule": {"cron": "daily"}}],
+        "on": [{"schedule": {"cron": "daily"}}, {"api": {}}],
+        "notify": [{"on": ["failed"], "to": "x"}],
         "overlap": "queue",
         "priority": 1,
         "limits": {"concurrent": 2, "runs_per_day": 1, "min_interval": "1h", "cost_usd_per_day": 1},
     }
     assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], [])
-
-
-def test_only_up_notifies() -> None:
-    keys = {"notify": [{"on": ["failed"], "to": "x"}]}
-    assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], ["notify"])
 
 
 def test_the_error_names_the_key() -> None:

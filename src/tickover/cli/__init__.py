@@ -21,6 +21,7 @@ VERBS = {
     "push": "Hand a routine to the server of a data folder.",
     "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
     "watch": "Raise an alarm when a server is silent.",
+    "login": "Keep the address of a server and a token for it.",
     "token": "Make, list and revoke the tokens that callers of the API show.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",

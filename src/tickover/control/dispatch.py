@@ -66,7 +66,7 @@ def accept(
     missing = not_yet(routine, "run")
     if missing:
         raise DefinitionErrors(list(missing))
-    inputs = _inputs(routine.inputs, request.inputs)
+    inputs = typed_inputs(routine.inputs, request.inputs)
     run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
     created = RunCreated(
         routine=routine.name,
@@ -106,7 +106,7 @@ def _address(word: str) -> str:
     return word if "://" in word else os.path.abspath(word)
 
 
-def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
+def typed_inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
     unknown = sorted(set(given) - set(declared))
     if unknown:
         have = ", ".join(declared) or "none"

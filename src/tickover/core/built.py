@@ -16,7 +16,7 @@ from tickover.core.errors import NotYetError, Where
 Verb = Literal["run", "push", "up"]
 
 AGENTS = frozenset({"steps", "command"})
-TRIGGERS = frozenset({"schedule"})
+TRIGGERS = frozenset({"schedule", "api"})
 CHECKS = frozenset({"file", "command", "output", "git", "http"})
 
 
@@ -109,7 +109,6 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
     Need("on", SERVER, _triggers),
     Need("require_eval", SERVER, _given("require_eval")),
-    Need("notify", UP, _given("notify")),
 )
 
 
