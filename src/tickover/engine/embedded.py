@@ -66,8 +66,9 @@ class EmbeddedEngine:
                 if not self._bell.is_set():
                     await self._clock.until(at, self._bell)
                 self._bell.clear()
-        finally:
+        except BaseException:
             await self._cut_off()
+            raise
 
     async def drain(self, deadline_s: float) -> int:
         self._draining = True
