@@ -118,15 +118,40 @@ def slots(plan: Plan, after: float) -> Iterator[float]:
 
 
 def _cron_slots(plan: Plan, after: float) -> Iterator[float]:
+    while (slot := _next_cron_slot(plan, after)) is not None:
+        change = _half_hour_change(plan.zone, after, slot)
+        if change is not None:  # cronsim steps by whole hours, and so over a slot after such a change
+            sooner = [_next_cron_slot(plan, start) for start in (change, change + 3600)]
+            slot = min([slot, *(each for each in sooner if each is not None)])
+        yield slot
+        after = slot
+
+
+def _next_cron_slot(plan: Plan, after: float) -> float | None:
     assert plan.cron is not None
     try:
         for moment in CronSim(plan.cron, datetime.fromtimestamp(after, plan.zone)):
-            slot = moment.timestamp()
-            if slot > after:  # in the hour that comes twice, the line's own time may be the first of the two
-                after = slot
-                yield slot
+            if (slot := moment.timestamp()) > after:  # in an hour that comes twice, it may be the first of the two
+                return slot
     except (CronSimError, ValueError, OverflowError):
-        return
+        pass
+    return None
+
+
+def _half_hour_change(zone: tzinfo, start: float, end: float) -> float | None:
+    """Find the moment at which the clock moved by no whole hour, as on Lord Howe Island; None: it did not."""
+
+    def offset(at: float) -> float:
+        moved = datetime.fromtimestamp(at, zone).utcoffset()
+        return moved.total_seconds() if moved else 0.0
+
+    before = offset(start)
+    if (offset(end) - before) % 3600 == 0:
+        return None
+    while end - start > 1:
+        middle = float(int((start + end) / 2))
+        start, end = (middle, end) if offset(middle) == before else (start, middle)
+    return end
 
 
 def turn(plan: Plan, slot: float, now: float, *, offset: int = 0) -> Turn:
