@@ -17,6 +17,7 @@ VERBS = {
     "init": "Write a first routine and its check.",
     "run": "Run a routine now, and say what was proved.",
     "runs": "List runs, show one, follow its journal, cancel it.",
+    "events": "List what came in from outside, say what became of it, try it on a routine.",
     "routine": "List routines, show what one may change and what proves it.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
