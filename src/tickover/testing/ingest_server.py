@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from tickover.api.ingest import Hook, Ingest
+from tickover.api.ingest import Ingest
+from tickover.relay.hook import Hook
 from tickover.relay.providers import PROVIDERS
 from tickover.store.blobs import FileBlobs
 from tickover.store.sqlite_events import SqliteEvents
