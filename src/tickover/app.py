@@ -44,11 +44,13 @@ from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
 from tickover.store.base import OUTSIDE
 from tickover.store.blobs import FileBlobs
+from tickover.store.events import Events
 from tickover.store.outbox import Delivery, Letter
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
+from tickover.store.sqlite_events import SqliteEvents
 from tickover.store.usage import RunSum
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
@@ -93,6 +95,7 @@ class Tickover:
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
+        self._events: Events | None = None
 
     @classmethod
     async def open(cls, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
@@ -127,6 +130,8 @@ class Tickover:
             await asyncio.gather(self._report, return_exceptions=True)
         if self.backend is not None:
             await self.backend.close()
+        if self._events is not None:
+            self._events.close()
         self.store.close()
 
     def _house(self) -> House:
@@ -239,6 +244,13 @@ class Tickover:
         self.store.queue.wake(name, time.time())
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> Events:
+        """What came in from outside; opened when first asked for."""
+        if self._events is None:
+            self._events = SqliteEvents(str(self.home))
+        return self._events
 
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""

@@ -70,14 +70,17 @@ def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
         ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
-        ("routine", "show"), ("push",), ("up",), ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
+        ("routine", "show"), ("push",), ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
+        ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
         ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in commands() if path not in {("runs",), ("routine",), ("token",)}], ids=" ".join
+    "path",
+    [path for path in commands() if path not in {("runs",), ("events",), ("routine",), ("token",)}],
+    ids=" ".join,
 )
 def test_every_verb_has_an_example_in_its_help(path: tuple[str, ...], cli: Cli) -> None:
     shown = cli(*path, "--help")
@@ -105,7 +108,8 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 
 READING = {
-    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run", "token create", "token list",
+    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
+    "token create", "token list", "events list", "events replay", "events show", "events test",
 }  # fmt: skip
 
 

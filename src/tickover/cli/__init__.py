@@ -20,6 +20,7 @@ VERBS = {
     "routine": "List routines, show what one may change, what proves it, when it fires; pause it.",
     "push": "Hand a routine to the server of a data folder.",
     "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
+    "events": "List what came in from outside, say what became of it, try it on a routine.",
     "watch": "Raise an alarm when a server is silent.",
     "login": "Keep the address of a server and a token for it.",
     "token": "Make, list and revoke the tokens that callers of the API show.",
