@@ -35,5 +35,7 @@ class House:
     """What the sandbox gives here; really started once."""
     instance: Callable[[], Instance]
     """The instance's configuration as it is now. Raises DefinitionErrors."""
+    receipts_key: Callable[[], bytes]
+    """What the gateway links receipts with: to verify them, never to write any."""
     presets: Callable[[], Mapping[str, Preset]]
     """Hosts under one name."""
