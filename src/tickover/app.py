@@ -14,7 +14,7 @@ from tickover.control.dispatch import RunRequest, accept
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
-from tickover.control.receipts import Traffic, traffic_of
+from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.secrets import SecretBook
 from tickover.core.definition import Routine
@@ -23,8 +23,9 @@ from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
 from tickover.core.instance import egress_of, verifier_egress_of
 from tickover.core.row import RunRow
+from tickover.gateway.client import GatewayClient
 from tickover.gateway.presets import presets
-from tickover.gateway.secrets import key_for, receipts_key
+from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
@@ -75,6 +76,7 @@ class Tickover:
         self.blobs = FileBlobs(str(home / "blobs"))
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
+        self.gateway = GatewayClient(str(home / KEY_FILE))
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -110,6 +112,7 @@ class Tickover:
         """End every sandbox of ours and let go of the files."""
         if self._report is not None:
             await asyncio.gather(self._report, return_exceptions=True)
+        await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
         self.store.close()
@@ -128,9 +131,9 @@ class Tickover:
             report=self._report_once,
             instance=self.secrets.instance,
             presets=presets,
-            receipts_key=self._receipts_key,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            gateway=self.gateway,
         )
 
     def _report_once(self) -> Awaitable[BackendReport]:
@@ -165,9 +168,6 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
-
-    def _receipts_key(self) -> bytes:
-        return receipts_key(key_for(str(self.home), "header"))
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
@@ -225,13 +225,11 @@ class Tickover:
         """Return the facts of a run beyond `after`, at most one page."""
         return self.store.journal.read(run, after)
 
-    def traffic(self, run: str) -> tuple[Traffic, str]:
+    async def traffic(self, run: str) -> tuple[Traffic, str]:
         """Return what the gateway saw of a run, and why its receipts are not to be believed, if so."""
-        found = traffic_of(self.store.journal, self.run_row(run).id)
-        if not found.links and found.sealed is None:
-            return found, ""
-        wrong = found.broken(self.run_row(run).id, self._receipts_key())
-        return found, wrong.says if wrong else ""
+        name = self.run_row(run).id
+        found = traffic_of(self.store.journal, name)
+        return found, await why_broken(self.gateway, found, name)
 
     def wait(self, run: str, after: int, timeout: float) -> int:
         """Block until the run has an event beyond `after`, or `timeout` seconds passed; return its last seq."""

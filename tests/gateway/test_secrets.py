@@ -15,7 +15,6 @@ from tickover.gateway.secrets import (
     key_for,
     key_path,
     read_key_file,
-    receipts_key,
     seal,
     unseal,
 )
@@ -114,7 +113,3 @@ def test_a_key_that_others_can_read_is_not_used_and_not_replaced(tmp_path: Path)
         key_for(str(tmp_path), "header")
     os.chmod(key_path(str(tmp_path), "header"), 0o600)
     assert key_for(str(tmp_path), "header") == before
-
-
-def test_the_key_of_receipts_is_another_one() -> None:
-    assert receipts_key(b"k" * 32) not in {b"k" * 32, receipts_key(b"l" * 32)}

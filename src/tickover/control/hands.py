@@ -164,10 +164,8 @@ class VerifierHands:
 
     async def receipts(self) -> Sequence[Receipt]:
         """Return the run's receipts, if their chain verifies."""
-        return await asyncio.to_thread(self._receipts)
-
-    def _receipts(self) -> Sequence[Receipt]:
-        return believed(traffic_of(self._house.store.journal, self._run), self._run, self._house.receipts_key())
+        traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
+        return await believed(self._house.gateway, traffic, self._run)
 
     def close(self) -> None:
         """Remove our copy of the agent's objects, and what hides its links."""

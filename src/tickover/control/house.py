@@ -11,6 +11,7 @@ from tickover.agents.base import Agent
 from tickover.checks.base import Check
 from tickover.core.instance import Instance
 from tickover.core.network import Preset
+from tickover.gateway.session import Gateway
 from tickover.sandbox.base import Backend, BackendReport
 from tickover.store.base import Blobs, Store
 from tickover.workspace.mirror import Mirrors
@@ -35,7 +36,7 @@ class House:
     """What the sandbox gives here; really started once."""
     instance: Callable[[], Instance]
     """The instance's configuration as it is now. Raises DefinitionErrors."""
-    receipts_key: Callable[[], bytes]
-    """What the gateway links receipts with: to verify them, never to write any."""
     presets: Callable[[], Mapping[str, Preset]]
     """Hosts under one name."""
+    gateway: Gateway
+    """The only process that lets anything out of a sandbox."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tickover.core.errors import TickoverError
 from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
-from tickover.core.receipt import Broken, Head, Link, Receipt, origin, receipts_of, verify
+from tickover.core.receipt import Head, Link, Receipt, head_of, receipts_of
+from tickover.gateway.session import Gateway
 from tickover.store.base import Journal
 
 _TYPES = {"receipt_begun", "receipt_ended", "receipts_sealed", "connection_denied"}
@@ -25,14 +26,6 @@ class Traffic:
     def receipts(self) -> list[Receipt]:
         return receipts_of(each.record for each in self.links)
 
-    def broken(self, run: str, key: bytes) -> Broken | None:
-        """Find what is wrong with the chain, if anything.
-
-        Records may follow the sealed end: the verifier's own calls, or what the gateway had no time to seal. Each is
-        still linked by the key; only that one was cut off after the last seal cannot be seen.
-        """
-        return verify(self.links, self.sealed or origin(run, key), run, key, unfinished=True)
-
 
 def traffic_of(journal: Journal, run: str) -> Traffic:
     """Read a run's receipts, the newest seal and the denials."""
@@ -49,14 +42,26 @@ def traffic_of(journal: Journal, run: str) -> Traffic:
     return Traffic(tuple(links), sealed, tuple(denials))
 
 
-def believed(traffic: Traffic, run: str, key: bytes) -> list[Receipt]:
+async def why_broken(gateway: Gateway, traffic: Traffic, run: str) -> str:
+    """Say what is wrong with the chain, or nothing. Raises GatewayGone: only the gateway can tell.
+
+    Records may follow the sealed end: the verifier's own calls, or what the gateway had no time to seal. Each is
+    still linked by the key; only that one was cut off after the last seal cannot be seen.
+    """
+    if not traffic.links and traffic.sealed is None:
+        return ""
+    sealed = traffic.sealed or head_of(traffic.links[-1])
+    broken = await gateway.verify(run, traffic.links, sealed, unfinished=True)
+    return "" if broken is None else broken.says
+
+
+async def believed(gateway: Gateway, traffic: Traffic, run: str) -> list[Receipt]:
     """Return the receipts. Raises TickoverError (`receipts.broken`) if they are not as the gateway wrote them."""
-    wrong = traffic.broken(run, key) if traffic.links or traffic.sealed else None
-    if wrong is not None:
-        text = f"the receipts of this run are not as the gateway wrote them: {wrong.says}"
-        raise TickoverError(
-            "receipts.broken", text, hint="somebody changed the journal, or the key file is another one"
-        )
+    wrong = await why_broken(gateway, traffic, run)
+    if wrong:
+        text = f"the receipts of this run are not as the gateway wrote them: {wrong}"
+        hint = "somebody changed the journal, or the key file is another one"
+        raise TickoverError("receipts.broken", text, hint=hint)
     return traffic.receipts
 
 

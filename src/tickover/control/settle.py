@@ -14,7 +14,7 @@ from tickover.core.outside import findings_outside
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, next_step
 from tickover.core.status import Execution, Outcome, Phase, exit_code
-from tickover.core.verdict import CheckTerm, Contract, Said, decide
+from tickover.core.verdict import CheckTerm, Contract, decide
 
 
 async def settle(record: Recorder, execution: Execution, code: CauseCode, hint: str) -> RunRow:
@@ -59,7 +59,7 @@ async def _judge(record: Recorder) -> None:
     verdict = decide(
         _contract(row),
         row.first_baseline(),
-        {said.id: Said(said.result, said.summary) for said in row.evidence},
+        row.results(),
         row.claim.status if row.claim else None,
         row.findings_of_attempt(),
         started=row.agent_started,

@@ -110,7 +110,7 @@ class Judge:
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
         began = time.monotonic()
         answer = await self._ask(check, hands, max(patience, 0.0))
-        self.results[id_] = Said(answer.result, answer.summary)
+        self.results[id_] = Said(answer.result, answer.summary, check.evidence)
         blob = None
         if answer.evidence is not None:
             blob = await asyncio.to_thread(self._house.blobs.put, answer.evidence)
@@ -167,8 +167,9 @@ class Judge:
         try:
             await hands.receipts()
         except TickoverError as error:
-            code = FindingCode.RECEIPTS_BROKEN
-            await self._record.add(FindingReported.of(found(code, one_line(error.message, 300))))
+            if error.code == "receipts.broken":  # else nobody can tell, and a check that needs them is an error
+                code = FindingCode.RECEIPTS_BROKEN
+                await self._record.add(FindingReported.of(found(code, one_line(error.message, 300))))
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import os
 import stat
 import tempfile
@@ -82,11 +81,6 @@ def key_for(folder: str, kind: str) -> bytes:
             if error.code != "secrets.key_exists":
                 raise
     return read_key_file(path)
-
-
-def receipts_key(key: bytes) -> bytes:
-    """Derive the key of the receipts' chains (core/receipt.py) from the instance's."""
-    return hmac.new(key, b"tickover receipts key 1", hashlib.sha256).digest()
 
 
 def create_key_file(path: str) -> bytes:
