@@ -19,6 +19,8 @@ VERBS = {
     "runs": "List runs, show one, follow its journal, cancel it.",
     "routine": "List routines, show what one may change, what proves it, when it fires; pause it.",
     "push": "Hand a routine to the server of a data folder.",
+    "grant": "Show what a routine asks for, and grant it.",
+    "secret": "Set, list and remove the values of credentials.",
     "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
     "events": "List what came in from outside, say what became of it, try it on a routine.",
     "watch": "Raise an alarm when a server is silent.",

@@ -12,7 +12,7 @@ from tickover.cli import options
 from tickover.cli.blocks import Ink, Line
 from tickover.cli.find import find_routine, own_name
 from tickover.cli.output import print_json, screen
-from tickover.cli.runs import whoami
+from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
 from tickover.cli.words import moment
 
@@ -32,7 +32,7 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
         _push_remote(find_routine(routine), as_json=as_json)
         return
     with options.reading(home) as tickover:
-        pushed = tickover.push(find_routine(routine), whoami())
+        pushed = tickover.push(find_routine(routine), who())
         paused = tickover.routine(pushed.name).paused_reason if tickover.routine(pushed.name).paused_at else None
     if as_json:
         told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}

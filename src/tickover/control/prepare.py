@@ -17,11 +17,13 @@ from pydantic import JsonValue
 from tickover.agents.base import Block, Skill
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
+from tickover.control.network import Ways
 from tickover.control.record import Recorder
 from tickover.control.walk import Walk
 from tickover.core.definition import Routine
 from tickover.core.event import FindingReported, LayerReady, VersionResolved
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Identity
 from tickover.core.status import Phase
 from tickover.core.text import one_line
 from tickover.routines.skill import IN_REPOSITORY, find_skill
@@ -139,7 +141,13 @@ async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:
 
 
 async def prepare(
-    house: House, accepted: Accepted, resolved: Resolved, record: Recorder, walk: Walk, teardown: AsyncExitStack
+    house: House,
+    accepted: Accepted,
+    resolved: Resolved,
+    record: Recorder,
+    walk: Walk,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Prepared:
     """Make the folders, each in its phase; they are held until `teardown`."""
     routine = accepted.routine
@@ -147,7 +155,7 @@ async def prepare(
     layers: tuple[Path, ...] = ()
     if routine.environment.setup.run is not None:
         async with walk.timed(Phase.LAYER):
-            layers = (await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, teardown)),)
+            layers = (await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown)),)
     async with walk.timed(Phase.CLONE):
         current = house.store.states.current(routine.name) if routine.state else None
         state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
@@ -165,7 +173,13 @@ async def prepare(
 
 
 async def _layer(
-    house: House, routine: Routine, resolved: Resolved, folders: Folders, record: Recorder, teardown: AsyncExitStack
+    house: House,
+    routine: Routine,
+    resolved: Resolved,
+    folders: Folders,
+    record: Recorder,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Path:
     environment = routine.environment
     setup = Setup(
@@ -181,10 +195,12 @@ async def _layer(
     async def known() -> list[str]:
         return [entry.path for tree in resolved.trees.values() for entry in await tree.entries()]
 
-    layers = Layers(house.data, house.backend, folders)
     timeout = float(routine.limits.timeout)
+    limits = machine_limits(routine)
     try:
-        held, result = await layers.get(setup, limits=machine_limits(routine), timeout_s=timeout, known_paths=known)
+        async with ways.open(Identity.SETUP, ways.setup) as way:
+            layers = Layers(house.data, way, folders)
+            held, result = await layers.get(setup, limits=limits, timeout_s=timeout, known_paths=known)
     except SetupFailed as error:
         log = await asyncio.to_thread(house.blobs.put, error.output)
         detail: dict[str, JsonValue] = {"log_blob": log, "line": error.line}

@@ -13,11 +13,13 @@ from tickover.agents.base import AgentExit, AgentFact, AgentTask, Parser
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
 from tickover.control.keep import Kept
+from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
 from tickover.workspace.base import UPPER, Workspace
@@ -38,7 +40,13 @@ class Worked:
 
 
 async def work(
-    house: House, accepted: Accepted, prepared: Prepared, record: Recorder, kept: Kept, teardown: AsyncExitStack
+    house: House,
+    accepted: Accepted,
+    prepared: Prepared,
+    record: Recorder,
+    kept: Kept,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Worked:
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
@@ -67,9 +75,10 @@ async def work(
         files=plan.files,
         limits=machine_limits(routine),
     )
-    sandbox = await house.backend.start(spec)
+    way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
+    sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
-    await record.add(_started(prepared, spec), AgentStarted(build=agent.build))
+    await record.add(_started(prepared, spec, in_force(ways.agent)), AgentStarted(build=agent.build))
     parser = agent.parser(task)
     reader = asyncio.create_task(_read(sandbox, parser, record))
     flusher = asyncio.create_task(_flush(reader, parser, record))
@@ -82,6 +91,9 @@ async def work(
             await sandbox.kill()
         await asyncio.gather(reader, flusher)
         ended = await sandbox.wait()
+        await way.close()  # what it saw is in the journal before anything is judged
+        if way.broken.is_set():
+            stopped = "cut off"
     finally:
         for running in (reader, flusher, gone):
             running.cancel()
@@ -89,7 +101,7 @@ async def work(
     facts = parser.finish(AgentExit(ended.code, "timed_out" if stopped == "timed_out" else ended.reason))
     await record.add(*facts, *_limit_findings(ended))
     workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
-    execution, cause = _how(ended, stopped, facts)
+    execution, cause = _how(ended, stopped, way.why, facts)
     return Worked(workspace, execution, cause)
 
 
@@ -104,12 +116,13 @@ async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -
         await record.add(*parser.flush())
 
 
-def _started(prepared: Prepared, spec: SandboxSpec) -> SandboxStarted:
+def _started(prepared: Prepared, spec: SandboxSpec, network: str) -> SandboxStarted:
     report = prepared.resolved.report
     limits = {name: value for name in ("memory", "cpus", "pids", "disk") if (value := getattr(spec.limits, name))}
     return SandboxStarted(
         backend=report.backend,
         tier=report.tier,
+        network=network,
         protections=tuple(c.name for c in report.capabilities if c.in_force),
         weaknesses=tuple(f"{c.name}: {c.detail}" for c in report.capabilities if not c.in_force),
         limits=limits,
@@ -121,12 +134,14 @@ def _limit_findings(ended: Exit) -> list[FindingReported]:
     return [] if code is None else [FindingReported.of(found(code))]
 
 
-def _how(ended: Exit, stopped: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
+def _how(ended: Exit, stopped: str, why: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
     """Say what became of the process. None of it is about the work."""
     if stopped == "timed_out":
         return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.TIMEOUT, "raise `limits.timeout`, or do less")
     if stopped == "cancelled":
         return Execution.CANCELLED, Cause(Phase.AGENT, CauseCode.CANCELLED)
+    if stopped == "cut off":
+        return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, why)
     if ended.reason == "broken":
         return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, ended.message)
     if ended.reason in _LIMITS:

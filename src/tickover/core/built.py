@@ -12,12 +12,13 @@ from typing import Literal, NamedTuple
 from tickover.core.check import Check, Gated
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
+from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
 AGENTS = frozenset({"steps", "command"})
 TRIGGERS = frozenset({"schedule", "api"})
-CHECKS = frozenset({"file", "command", "output", "git", "http"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
 class Need(NamedTuple):
@@ -84,14 +85,13 @@ def _base(routine: Routine) -> Iterator[str]:
         yield "environment.base"
 
 
-def _network(routine: Routine) -> Iterator[str]:
-    if routine.environment.network not in ("none", ()):
+def _observes(routine: Routine) -> Iterator[str]:
+    if routine.environment.network == "observe":
         yield "environment.network"
 
 
-def _credentials(routine: Routine) -> Iterator[str]:
-    if routine.environment.credentials:
-        yield "environment.credentials"
+def _connector_writes(routine: Routine) -> Iterator[str]:
+    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
 
 
 # THE table. A row goes when its behaviour is built.
@@ -101,9 +101,9 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("repositories.ref", EVERY, _refs),
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
-    Need("environment.network", EVERY, _network),
-    Need("environment.credentials", EVERY, _credentials),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve", "watch")),
+    Need("environment.network: observe", SERVER, _observes),
+    Need("may", EVERY, _connector_writes),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve", "watch")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
