@@ -70,7 +70,9 @@ def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
         ("runs", "show"), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
-        ("routine",), ("routine", "list"), ("routine", "show"), ("schema",), ("doctor",),
+        ("routine",), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
+        ("routine", "show"), ("push",), ("up",), ("watch",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
+        ("agent",), ("agent", "install"), ("agent", "list"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
@@ -104,18 +106,9 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 
 READING = {
-    "events list",
-    "events replay",
-    "events show",
-    "events test",
-    "runs list",
-    "runs show",
-    "runs logs",
-    "routine list",
-    "routine show",
-    "doctor",
-    "run",
-}
+    "events list", "events replay", "events show", "events test",
+    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
+}  # fmt: skip
 
 
 def test_every_reading_verb_has_json() -> None:

@@ -25,6 +25,8 @@ REPO = {"a": {"url": "https://x.test/a"}}
         {"repositories": {"a": {"url": "https://x.test/a", "ref": "main", "trusted_ref": "main"}}},
         {"environment": {"base": "host", "setup": {"run": "x"}, "network": "none", "env": {"A": "b"}}},
         {"environment": {"network": []}},
+        {"environment": {"network": ["packages", "a.test", "*.b.test:8443"]}},
+        {"environment": {"network": "observe"}},
         {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
         {"retry": {"attempts": 3}, "isolation": "sandbox", "task": "Carry out the routine.", "watch": {"init": "30s"}},
         {"expect": [{"file": {"path": "a"}}, {"command": {"run": "x"}}, {"output": {"schema": "a"}}]},
@@ -48,8 +50,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"repositories": {"a": {"url": "https://x.test/a", "credential": "c"}}}, "repositories.a.credential"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
-        ({"environment": {"network": ["packages"]}}, "environment.network"),
-        ({"environment": {"network": "observe"}}, "environment.network"),
         ({"environment": {"credentials": ["c"]}}, "environment.credentials"),
         ({"connectors": {"s": {}}}, "connectors"),
         ({"may": [{"request": {"to": "POST https://a.test/"}}]}, "may"),
@@ -59,7 +59,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
         ({"limits": {"cost_usd": 1}}, "limits.cost_usd"),
         ({"limits": {"tokens": 1}}, "limits.tokens"),
-        ({"limits": {"runs_per_day": 1}}, "limits.runs_per_day"),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
@@ -69,16 +68,27 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        ({"on": [{"api": {}}]}, "on"),
-        ({"overlap": "queue"}, "overlap"),
-        ({"priority": 1}, "priority"),
-        ({"limits": {"concurrent": 2}}, "limits.concurrent"),
+        (
+            {"on": [{"schedule": {"every": "1h"}}, {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}}]},
+            "on[1].webhook",
+        ),
         ({"require_eval": True}, "require_eval"),
+        ({"environment": {"network": "observe"}}, "environment.network"),
     ],
 )
 def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
     assert asks("run", **keys) == []
     assert asks("push", **keys) == asks("up", **keys) == [place]
+
+
+def test_what_a_server_can_do() -> None:
+    keys: dict[str, Any] = {
+        "on": [{"schedule": {"cron": "daily"}}],
+        "overlap": "queue",
+        "priority": 1,
+        "limits": {"concurrent": 2, "runs_per_day": 1, "min_interval": "1h", "cost_usd_per_day": 1},
+    }
+    assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], [])
 
 
 def test_only_up_notifies() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from hypothesis import event as note
@@ -182,7 +182,7 @@ class Walk:
 
     def _verdict(self) -> st.SearchStrategy[Fact]:
         outcomes = [outcome for outcome in Outcome if (outcome is Outcome.NONE) is not self.ran]
-        evidence = st.lists(check_facts, max_size=2).map(tuple)
+        evidence = st.lists(check_facts, max_size=2, unique_by=lambda check: check.id).map(tuple)
         return st.builds(facts.VerdictReached, outcome=st.sampled_from(outcomes), reason=short, evidence=evidence)
 
     def _verifying(self) -> list[st.SearchStrategy[Fact]]:
@@ -318,14 +318,10 @@ def test_a_journal_whose_passing_evidence_is_only_claims_is_never_judged_green(
     forwarded_writes: int,
 ) -> None:
     row = fold(only_claims_pass(event) for event in events)
-    contract = Contract(
-        tuple(CheckTerm(said.list, said.index, said.kind, said.evidence_class, said.guard) for said in row.evidence),
-        may_write_outside,
-    )
     claims = (row.claim.status if row.claim else None, *ClaimStatus)
-    for claim in claims:
+    for terms, claim in product(contracts_about(row), claims):
         verdict = decide(
-            contract,
+            Contract(terms, may_write_outside),
             row.first_baseline(),
             row.results(),
             claim,
@@ -335,6 +331,14 @@ def test_a_journal_whose_passing_evidence_is_only_claims_is_never_judged_green(
         )
         note(verdict.outcome)
         assert verdict.outcome not in {Outcome.VERIFIED, Outcome.NOOP}
+
+
+def contracts_about(row: RunRow) -> Iterable[tuple[CheckTerm, ...]]:
+    """The contract that the evidence speaks of, then those that ask of all that passed to be of one class."""
+    yield tuple(CheckTerm(said.list, said.index, said.kind, said.evidence_class, said.guard) for said in row.evidence)
+    passed = [said for said in row.evidence if said.result is CheckResult.PASS]
+    for class_ in EvidenceClass:
+        yield tuple(CheckTerm(said.list, said.index, said.kind, class_) for said in passed)
 
 
 def only_claims_pass(event: JournalEvent) -> JournalEvent:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tickover.sandbox import bwrap
-from tickover.sandbox.base import Bind, ResourceLimits, SandboxRefused, SandboxSpec
+from tickover.sandbox.base import Bind, Listen, ResourceLimits, SandboxRefused, SandboxSpec
 from tickover.sandbox.bwrap import BwrapBackend
 from tickover.testing.sandbox import finish, first_words, living, marked, new_name, nobody, quiet, run, shell, until
 from tickover.testing.sandbox_suite import SandboxSuite
@@ -43,7 +43,7 @@ async def test_no_descriptor_is_lost_here_or_in_the_launcher(backend: BwrapBacke
     before = open_files("self")
     held = []
     for _ in range(12):
-        await run(backend, ["/bin/true"], limits=ResourceLimits(disk=64 << 20))
+        await run(backend, ["/bin/true"], limits=ResourceLimits(disk=64 << 20), listen=Listen((80, 443)))
         with pytest.raises(Exception, match="missing"):
             await run(backend, ["/bin/true"], binds=(Bind(backend.data / "missing", "/x"),))
         held.append(open_files(launcher))

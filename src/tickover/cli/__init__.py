@@ -18,7 +18,12 @@ VERBS = {
     "run": "Run a routine now, and say what was proved.",
     "runs": "List runs, show one, follow its journal, cancel it.",
     "events": "List what came in from outside, say what became of it, try it on a routine.",
-    "routine": "List routines, show what one may change and what proves it.",
+    "routine": "List routines, show what one may change, what proves it, when it fires; pause it.",
+    "push": "Hand a routine to the server of a data folder.",
+    "up": "Run what was pushed: its schedules, the queue, and the HTTP API.",
+    "watch": "Raise an alarm when a server is silent.",
+    "token": "Make, list and revoke the tokens that callers of the API show.",
+    "agent": "Install builds of agents, and list them.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }

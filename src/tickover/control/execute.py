@@ -22,6 +22,7 @@ from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
+from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.settle import finish, settle
@@ -94,6 +95,7 @@ class Attempt:
         self.kept = kept
         self.number = number
         self.walk = Walk(record, kept)
+        self.ways = Ways(house, accepted.routine, record, kept)
         self.judge: Judge | None = None
 
     async def run(self) -> Retry | None:
@@ -112,7 +114,7 @@ class Attempt:
                 return await self._could_not_start(error)
             try:
                 async with self.walk.timed(Phase.AGENT):
-                    worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
+                    worked = await work(self.accepted, prepared, self.record, self.kept, self.ways, teardown)
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
                     raise
@@ -123,9 +125,10 @@ class Attempt:
 
     async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
         async with self.walk.timed(Phase.PREFLIGHT):
+            await self.ways.learn()
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
-        prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, teardown)
+        prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
         async with self.walk.timed(Phase.BASELINE):
             self.judge = Judge(self.house, self.accepted, prepared, self.record)
             await self.walk.unless_cancelled(self.judge.baseline())

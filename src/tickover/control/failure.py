@@ -37,6 +37,8 @@ _BY_PREFIX: dict[str, CauseCode] = {
     "agent": CauseCode.PREFLIGHT,
     "blocks": CauseCode.PREFLIGHT,
     "tree": CauseCode.PREFLIGHT,
+    "network": CauseCode.PREFLIGHT,
+    "host": CauseCode.PREFLIGHT,
 }
 
 

@@ -109,7 +109,7 @@ class Judge:
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
         began = time.monotonic()
         answer = await self._ask(check, hands, max(patience, 0.0))
-        self.results[id_] = Said(answer.result, answer.summary)
+        self.results[id_] = Said(answer.result, answer.summary, check.evidence)
         blob = None
         if answer.evidence is not None:
             blob = await asyncio.to_thread(self._house.blobs.put, answer.evidence)

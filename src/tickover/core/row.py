@@ -139,6 +139,11 @@ class RunRow(_Row):
     isolation: str
     created: float
     last_seq: int
+    queued: bool = False
+    key: str | None = None
+    by: str = ""
+    depth: int = 0
+    due: float | None = None
     version: str | None = None
     trusted: dict[str, str] = {}
     subject: dict[str, str] = {}
@@ -180,7 +185,7 @@ class RunRow(_Row):
 
     def results(self) -> dict[CheckId, Said]:
         """Return what each check said last after the agent ended, in the last attempt."""
-        return {said.id: Said(said.result, said.summary) for said in self.evidence}
+        return {check.id: check.said for check in self.evidence}
 
     def findings_of_attempt(self) -> tuple[Finding, ...]:
         """Return the findings of the last attempt: those its verdict is about."""

@@ -99,7 +99,7 @@ def parse_routine(
         raise
     except UsageError as error:
         raise DefinitionErrors([error]) from None
-    matter = _validated(FrontMatter, document, file)
+    matter = validated(FrontMatter, document, file)
     environment = _environment(matter, document, file, environments)
     routine = Routine.model_construct(
         matter.model_fields_set | {"body"},
@@ -146,10 +146,11 @@ def _environment(matter: FrontMatter, document: Document, file: str, environment
         inner = parse(decode(raw, place), place)
     except YamlError as error:
         raise DefinitionErrors([error]) from None
-    return _validated(Environment, inner, place)
+    return validated(Environment, inner, place)
 
 
-def _validated(model: type[M], document: Document, file: str) -> M:
+def validated(model: type[M], document: Document, file: str) -> M:
+    """Read a document as `model`. Raises DefinitionErrors : every problem with its line and the nearest key."""
     try:
         return model.model_validate({} if document.data is None else document.data)
     except ValidationError as error:

@@ -23,6 +23,8 @@ from typing import Any, Final
 from tickover.sandbox.base import (
     BackendReport,
     Exit,
+    Listen,
+    Listening,
     SandboxBroken,
     SandboxRefused,
     SandboxSpec,
@@ -40,6 +42,7 @@ _PIECE: Final = 64 << 10
 _MESSAGE: Final = 64 << 10
 _HELLO_SECONDS: Final = 120.0  # the sweep of what a killed launcher left comes first
 _AT_ONCE: Final = 16  # starts on their way: descriptors in flight and a socket's buffer are limited
+_NAMES_AND_PROXY: Final = 3  # listeners that are always among those asked for
 _QUEUED: Final = 16  # pieces read ahead of a slow reader
 
 
@@ -239,7 +242,7 @@ class BwrapBackend:
             raise SandboxRefused("sandbox.name", f"a sandbox named {spec.name} is here already")
         plan = json.dumps(self._plan(spec, weaken)).encode()
         async with self._starts:
-            starting = asyncio.ensure_future(self._start(spec.name, plan))
+            starting = asyncio.ensure_future(self._start(spec.name, plan, spec.listen))
             try:
                 return await asyncio.shield(starting)
             except asyncio.CancelledError:
@@ -248,7 +251,7 @@ class BwrapBackend:
                 undoing.add_done_callback(self._undone.discard)
                 raise
 
-    async def _start(self, name: str, plan: bytes) -> BwrapSandbox:
+    async def _start(self, name: str, plan: bytes, listen: Listen | None) -> BwrapSandbox:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         sandbox = self._sandboxes[name] = BwrapSandbox(self, name, out_read, err_read)
@@ -259,7 +262,15 @@ class BwrapBackend:
                 for descriptor in (out_write, err_write, null, given):
                     stack.callback(os.close, descriptor)
                 _write_all(given, plan)
-                answer = await self.ask("start", [given, null, out_write, err_write])
+                descriptors = [given, null, out_write, err_write]
+                if listen is not None:
+                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    stack.callback(ours.close)
+                    stack.callback(theirs.close)
+                    descriptors.append(theirs.fileno())
+                answer = await self.ask("start", descriptors)
+                if listen is not None:
+                    sandbox.take_listeners(ours, len(listen.ports))
         except BaseException as error:
             said = _drain(err_read)
             self.forget(name)
@@ -295,6 +306,7 @@ class BwrapBackend:
             "disk": limits.disk,
             "open_files": limits.files,
             "sealable": spec.sealable,
+            "listen": None if spec.listen is None else list(spec.listen.ports),
             "weaken": list(weaken),
         }
 
@@ -348,12 +360,26 @@ class BwrapSandbox:
         self._backend = backend
         self._pipes: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._listening: Listening | None = None
 
     def ended(self, message: dict[str, Any]) -> None:
         """Take the launcher's word that the tree is gone."""
         if not self._end.done():
             names = ("code", "reason", "message", "cpu_seconds", "peak_memory")
             self._end.set_result(Exit(**{name: message[name] for name in names if name in message}))
+
+    def take_listeners(self, channel: socket.socket, ports: int) -> None:
+        """Take what the launcher has sent: its answer came after it."""
+        channel.setblocking(False)
+        _, descriptors, _, _ = socket.recv_fds(channel, 64, _NAMES_AND_PROXY + ports, socket.MSG_CMSG_CLOEXEC)
+        udp, tcp, proxy, *dialled = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        self._listening = Listening(udp, tcp, proxy, tuple(dialled))
+
+    def listening(self) -> Listening:
+        if self._listening is None:
+            raise SandboxBroken("sandbox.no_listeners", f"{self.name} has no listeners, or they were handed over")
+        taken, self._listening = self._listening, None
+        return taken
 
     async def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
         """Yield output as it comes (see the port)."""
@@ -435,6 +461,9 @@ class BwrapSandbox:
         for descriptor in self._pipes.values():
             os.close(descriptor)
         self._pipes = {}
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
 
 async def _undo(starting: asyncio.Future[BwrapSandbox]) -> None:
