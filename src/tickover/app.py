@@ -25,6 +25,7 @@ from tickover.control.registry import Pushed, Registry
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.server import Server
 from tickover.control.step import Stepper
+from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -204,6 +205,13 @@ class Tickover:
     def enqueue(self, wish: Wish) -> Enqueued:
         """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
         return self._desk.enqueue(wish)
+
+    def installed(self) -> list[Installed]:
+        """Return what was pushed, as it is in force: what senders' events are for."""
+        return [
+            Installed(self.registry.loaded(each.name, each.version).routine, each.paused_at is not None)
+            for each in self.registry.list()
+        ]
 
     def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
