@@ -30,6 +30,7 @@ from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
+from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
@@ -60,6 +61,7 @@ from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
 from tickover.store.sqlite_events import SqliteEvents
 from tickover.store.usage import RunSum
+from tickover.workspace.builds import Build, Builds
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -229,6 +231,13 @@ class Tickover:
         """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
         return self._desk.enqueue(wish)
 
+    def installed(self) -> list[Installed]:
+        """Return what was pushed, as it is in force: what senders' events are for."""
+        return [
+            Installed(self.registry.loaded(each.name, each.version).routine, each.paused_at is not None)
+            for each in self.registry.list()
+        ]
+
     def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
         clock: Clock = WallClock()
@@ -286,6 +295,23 @@ class Tickover:
     async def report(self) -> list[BackendReport]:
         """Start one sandbox of each backend really, and say what is in force."""
         return [] if self.backend is None else [await self.backend.report()]
+
+    async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
+        """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
+
+        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        """
+        name, _, version = build.partition("@")
+        package = find("agents", name).package
+        if package is None:
+            raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
+        builds = Builds(self.home, self.backend)
+        (await builds.get(name, version, package, archives)).close()
+        return next(each for each in builds.installed(name) if each.version == version)
+
+    def builds(self) -> list[Build]:
+        """List the builds of agents that are installed, the newest of each first."""
+        return Builds(self.home).installed()
 
     def cancel(self, run: str, by: str) -> None:
         """Ask whoever works on a run to stop."""

@@ -73,7 +73,7 @@ def test_the_verbs() -> None:
         ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
         ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
         ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
-        ("schema",), ("doctor",),
+        ("agent",), ("agent", "install"), ("agent", "list"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tickover.control.triggers import Installed, Triggers
 from tickover.core.definition import Routine
+from tickover.testing.store_suite import ManualClock
 
 ON: list[dict[str, Any]] = [
     {"schedule": {"every": "1h"}},
@@ -20,7 +21,7 @@ def routine(name: str, *on: dict[str, Any], may: bool = False) -> Routine:
 
 
 def test_each_trigger_for_events_has_a_url_by_name_and_by_place() -> None:
-    triggers = Triggers(lambda: [Installed(routine("r", *ON, may=True))], b"k" * 32)
+    triggers = Triggers(lambda: [Installed(routine("r", *ON, may=True))], b"k" * 32, clock=ManualClock())
     assert [target.name for target in triggers.targets(None)] == ["r/github", "r/github-2", "r/webhook"]
     assert all(target.writes for target in triggers.targets(None))
     named = triggers.hook("r/github")
@@ -34,7 +35,9 @@ def test_each_trigger_for_events_has_a_url_by_name_and_by_place() -> None:
 
 
 def test_a_sender_without_a_secret_gets_a_url_that_nobody_guesses() -> None:
-    one, other = (Triggers(lambda: [Installed(routine("r", *ON))], key) for key in (b"k" * 32, b"l" * 32))
+    one, other = (
+        Triggers(lambda: [Installed(routine("r", *ON))], key, clock=ManualClock()) for key in (b"k" * 32, b"l" * 32)
+    )
     hook = one.hook("r/github-2")
     assert hook is not None
     assert hook.token is not None
@@ -46,15 +49,16 @@ def test_a_sender_without_a_secret_gets_a_url_that_nobody_guesses() -> None:
 
 def test_a_source_has_its_target_and_a_change_is_heard() -> None:
     installed = [Installed(routine("r", *ON))]
-    triggers = Triggers(lambda: installed, b"k" * 32)
+    clock = ManualClock()
+    triggers = Triggers(lambda: installed, b"k" * 32, clock=clock)
     [target] = triggers.targets("r/github")
     assert (target.routine, target.paused) == ("r", False)
     assert triggers.targets("gone/github") == []
     installed[:] = [Installed(routine("r", *ON), paused=True)]
-    triggers.changed()
+    clock.now += 1
     hook = triggers.hook("r/github")
     assert hook is not None
     assert hook.paused
     installed.clear()
-    triggers.changed()
+    clock.now += 1
     assert (triggers.hook("r/github"), triggers.targets(None)) == (None, [])

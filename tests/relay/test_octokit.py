@@ -37,7 +37,7 @@ def signed(example: Example) -> Delivery:
     body = json.dumps(example.payload, ensure_ascii=False).encode()
     headers = {
         "X-GitHub-Event": example.event,
-        "X-GitHub-Delivery": f"{example.event}-{example.index}",
+        "X-GitHub-Delivery": f"{example.event}-{example.number}",
         "X-Hub-Signature-256": "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest(),
     }
     return Delivery.of([(name.encode(), value.encode()) for name, value in headers.items()], body)
@@ -49,7 +49,9 @@ def test_all_are_accepted_and_named(every: list[Example]) -> None:
         delivery = signed(example)
         action = example.payload.get("action")
         name = f"{example.event}.{action}" if action else example.event
-        assert receive(PROVIDERS["github"], [SECRET], delivery, 0) == Accepted(f"{example.event}-{example.index}", name)
+        assert receive(PROVIDERS["github"], [SECRET], delivery, 0) == Accepted(
+            f"{example.event}-{example.number}", name
+        )
         changed = Delivery(delivery.headers, delivery.body + b" ")
         assert receive(PROVIDERS["github"], [SECRET], changed, 0) == Refused(401, "signature_mismatch")
 

@@ -26,6 +26,7 @@ VERBS = {
     "watch": "Raise an alarm when a server is silent.",
     "login": "Keep the address of a server and a token for it.",
     "token": "Make, list and revoke the tokens that callers of the API show.",
+    "agent": "Install builds of agents, and list them.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }

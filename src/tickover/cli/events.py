@@ -129,6 +129,7 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
             replay_of=old.event,
         )
         put = asyncio.run(tickover.events.put(new))
+        tickover.events.ring()
         record = tickover.events.get(put.event)
     if as_json:
         print_json(event_json(record, ()))

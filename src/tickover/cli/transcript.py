@@ -15,6 +15,7 @@ from tickover.core.cause import Cause
 from tickover.core.event import (
     AgentFinished,
     AgentOutput,
+    AgentReady,
     AgentStarted,
     AgentStep,
     AgentText,
@@ -149,6 +150,13 @@ class Transcript:
     def _(self, fact: AgentStarted, event: JournalEvent) -> None:
         del event
         self._row(Ink(f"agent      {fact.build or 'started'}", "dim"))
+
+    @_fact.register
+    def _(self, fact: AgentReady, event: JournalEvent) -> None:
+        del event
+        connectors = ", ".join(f"{name} {state}" for name, state in fact.connectors.items())
+        words = " ".join(filter(None, (fact.version_said, fact.model, connectors)))
+        self._row(Ink(f"ready      {words}", "dim"))
 
     @_fact.register
     def _(self, fact: AgentOutput, event: JournalEvent) -> None:

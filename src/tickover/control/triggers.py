@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tickover.control.route import Target
 from tickover.core.definition import Routine
@@ -11,6 +12,9 @@ from tickover.core.routing import trigger_names
 from tickover.core.trigger import EventTrigger
 from tickover.relay.hook import Hook, hook_token
 from tickover.relay.providers import provider_of, secrets_of
+
+FRESH: Final = 1.0
+"""Seconds for which the routines are not read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +26,24 @@ class Installed:
 
 
 class Triggers:
-    """The hooks and targets of an instance. `changed` after a push, a pause or a resume.
+    """The hooks and targets of an instance, at most a second old: another process may push, pause and resume.
 
     `key` makes the unguessable part of URLs whose senders have no other proof: 32 random bytes that stay the same.
     """
 
-    def __init__(self, installed: Callable[[], Iterable[Installed]], key: bytes) -> None:
+    def __init__(self, installed: Callable[[], Iterable[Installed]], key: bytes, *, clock: Callable[[], float]) -> None:
         self._installed = installed
         self._key = key
+        self._clock = clock
+        self._read_at = float("-inf")
         self._hooks: dict[str, Hook] = {}
         self._targets: dict[str, Target] = {}
-        self.changed()
 
-    def changed(self) -> None:
-        """Read the routines again."""
+    def _fresh(self) -> None:
+        now = self._clock()
+        if 0 <= now - self._read_at < FRESH:
+            return
+        self._read_at = now
         targets: dict[str, Target] = {}
         hooks: dict[str, Hook] = {}
         for each in self._installed():
@@ -46,16 +54,19 @@ class Triggers:
 
     def hook(self, source: str) -> Hook | None:
         """Find the hook ROUTINE/TRIGGER; the trigger by its name or by its place in `on`."""
+        self._fresh()
         return self._hooks.get(source)
 
     def targets(self, source: str | None) -> Sequence[Target]:
         """List the triggers that events of a source are for; all of them for None."""
+        self._fresh()
         if source is None:
             return list(self._targets.values())
         return [self._targets[source]] if source in self._targets else []
 
     def urls(self, base: str) -> dict[str, str]:
         """Return each trigger's URL below `base`, the address that senders see."""
+        self._fresh()
         return {name: f"{base.rstrip('/')}{self._path(name)}" for name in self._targets}
 
     def _path(self, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from tickover.core.cause import Cause
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
@@ -121,6 +121,17 @@ class AgentStarted(_Fact):
     build: str = ""
 
 
+class AgentReady(_Fact):
+    """The agent says that it has started, and what it found. `connectors` maps a name to its own word for the state."""
+
+    type: Literal["agent_ready"] = "agent_ready"
+    version_said: str = ""
+    model: str = ""
+    session: str = ""
+    tools: tuple[str, ...] = ()
+    connectors: dict[str, str] = {}
+
+
 class AgentOutput(_Fact):
     """A piece of the agent's raw output: short as `text`, long as the digest of a `blob`. Hostile either way."""
 
@@ -179,11 +190,14 @@ class AgentUsage(_Fact):
 
 
 class AgentFinished(_Fact):
+    """`cause` is why an agent that did not complete says it did not, where it is known better than that it failed."""
+
     type: Literal["agent_finished"] = "agent_finished"
     status: AgentStatus
     exit: int | None = None
     signal: int | None = None
     reason: str = ""
+    cause: CauseCode | None = None
 
 
 class ReceiptBegun(_Fact):
@@ -392,6 +406,7 @@ KnownFact: TypeAlias = Annotated[
     | SandboxStarted
     | LayerReady
     | AgentStarted
+    | AgentReady
     | AgentOutput
     | AgentStep
     | AgentText

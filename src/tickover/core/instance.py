@@ -148,9 +148,12 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
     return asked
 
 
-def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
+def egress_of(
+    routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Iterable[Asked] = ()
+) -> Egress:
     """Make the agent's way out. Raises DefinitionErrors with everything that cannot be, each with its key.
 
+    `agent` is what the agent's own program has to reach.
     Whether the owner has granted what is asked is another question (core/grant.py), asked before.
     """
     credentials = credentials_of(routine)
@@ -160,7 +163,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     if problems:
         raise DefinitionErrors(problems)
     policy = policy_of(
-        asked_by(routine.environment, routine.may, routine.repositories),
+        [*asked_by(routine.environment, routine.may, routine.repositories), *agent],
         presets,
         instance.network.rules(),
         _bindings(credentials, instance),

@@ -19,7 +19,7 @@ class Example(NamedTuple):
     """One payload and the event it belongs to."""
 
     event: str
-    index: int
+    number: int
     payload: dict[str, Any]
 
 
