@@ -13,3 +13,4 @@ os.environ.setdefault(
 # How long an example takes says nothing on a machine that is busy; pytest's timeout bounds the test as a whole.
 settings.register_profile("tickover", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tickover")
+os.environ.setdefault("TICKOVER_UP_PORT", "0")  # servers of tests, several at a time, take whatever port is free

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import RunFinished, RunRefused
-from tickover.core.notice import Kind, NotifySettings, cause_of, json_of, kinds_of, message_of, text_of
+from tickover.core.instance import Instance
+from tickover.core.notice import Kind, cause_of, json_of, kinds_of, message_of, text_of
 from tickover.core.row import ClaimRow, RunRow
 from tickover.core.status import ClaimStatus, Execution, Outcome
 from tickover.testing import stories
@@ -93,7 +94,7 @@ def test_a_refusal_says_why() -> None:
     ids=lambda each: str(each["kind"]),
 )
 def test_targets(target: dict[str, object]) -> None:
-    assert NotifySettings.model_validate({"notify": {"ops": target}}).notify["ops"].kind == target["kind"]
+    assert Instance.model_validate({"notify": {"ops": target}}).notify["ops"].kind == target["kind"]
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,4 @@ def test_targets(target: dict[str, object]) -> None:
 )
 def test_what_is_no_target(target: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        NotifySettings.model_validate({"notify": {"ops": target}})
+        Instance.model_validate({"notify": {"ops": target}})

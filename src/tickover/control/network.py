@@ -24,7 +24,7 @@ from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of, receipts_of
 from tickover.gateway.certificates import bundle, system_roots
-from tickover.gateway.session import Denied, GatewayGone, Passport, Session
+from tickover.gateway.session import Denied, GatewayGone, Passport, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -260,7 +260,14 @@ async def passport_of(house: House, record: Recorder, kept: Kept, identity: Iden
         head=Head(links[-1].seq, links[-1].mac) if links else None,
         calls=len(receipts),
         counts=counts_of(receipts),
+        sealed=await asyncio.to_thread(sealed_of, house, egress),
     )
+
+
+def sealed_of(house: House, egress: Egress) -> dict[str, Sealed]:
+    """Return the credentials that may be put into requests, as they are stored. Raises SecretNotFoundError."""
+    records = [house.store.secrets.get(name) for name in egress.forms]
+    return {each.name: Sealed(each.kind, each.sealed) for each in records}
 
 
 def links_of(house: House, run: str) -> list[Link]:
