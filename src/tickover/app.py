@@ -20,6 +20,7 @@ from tickover.core.event import JournalEvent
 from tickover.core.instance import Instance
 from tickover.core.row import RunRow
 from tickover.gateway.client import GatewayClient
+from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import presets
 from tickover.plugins import find
 from tickover.routines.instance import load_instance
@@ -60,6 +61,7 @@ class Tickover:
         self.blobs = FileBlobs(str(home / "blobs"))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
+        self._packages: asyncio.Task[Packages] | None = None
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -93,8 +95,7 @@ class Tickover:
 
     async def close(self) -> None:
         """End every sandbox of ours and let go of the files."""
-        if self._report is not None:
-            await asyncio.gather(self._report, return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._report, self._packages)), return_exceptions=True)
         await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
@@ -116,8 +117,15 @@ class Tickover:
             presets=presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            packages=self._packages_once,
             gateway=self.gateway,
         )
+
+    def _packages_once(self) -> Awaitable[Packages]:
+        """Ask this machine's package managers once per process."""
+        if self._packages is None or (self._packages.done() and self._packages.exception() is not None):
+            self._packages = asyncio.create_task(find_packages())
+        return asyncio.shield(self._packages)
 
     def _report_once(self) -> Awaitable[BackendReport]:
         """Start the probe once per process; what it saw is shown on every run."""
