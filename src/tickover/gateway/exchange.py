@@ -21,7 +21,10 @@ from tickover.gateway.patience import Patience, within
 from tickover.gateway.pool import Pool, Upstream
 from tickover.gateway.reading import Inflow
 from tickover.gateway.refusal import Refusal
+from tickover.gateway.scrub import Scrubber
+from tickover.gateway.splice import Change, Splice
 from tickover.gateway.tls import Secure
+from tickover.gateway.websocket import Frames
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,6 +42,7 @@ class Exchange:
     client: Channel
     paths: Sequence[JsonPath]
     keep_alive: bool
+    gone: asyncio.Future[None]
     answering: bool = False
 
 
@@ -56,8 +60,25 @@ class Carrier:
 
         Raises Refusal; if `exchange.answering` then, the client must not take what it has for the whole.
         """
-        reads = not exchange.call.begun.writes and not exchange.asked.has_body
         upstream = await self._take(exchange)
+        current = [upstream]
+
+        def abandon(_: asyncio.Future[None]) -> None:
+            current[0].channel.reset()
+
+        exchange.gone.add_done_callback(abandon)
+        try:
+            return await self._converse(exchange, current)
+        except Refusal as refusal:
+            if exchange.gone.done():
+                raise Refusal(499, "client_gone", "the client went away") from refusal
+            raise
+        finally:
+            exchange.gone.remove_done_callback(abandon)
+
+    async def _converse(self, exchange: Exchange, current: list[Upstream]) -> bool:
+        reads = not exchange.call.begun.writes and not exchange.asked.has_body
+        upstream = current[0]
         try:
             try:
                 response, upload = await self._ask(exchange, upstream)
@@ -65,7 +86,7 @@ class Carrier:
                 if not reads:
                     raise Refusal(502, "upstream_closed", "the connection was closed before an answer came") from stale
                 upstream.channel.close()
-                upstream = await self._take(exchange, fresh=True)
+                upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
             try:
                 keep = await self._answer(exchange, upstream, response, upload)
@@ -113,8 +134,9 @@ class Carrier:
         head = asyncio.get_running_loop().create_task(self._head(upstream, stale=stale))
         try:
             await asyncio.wait({upload, head}, return_when=asyncio.FIRST_COMPLETED)
+            if upload.done() and (not head.done() or head.exception()):
+                upload.result()  # what broke the body tells more than what came of it
             if not head.done():
-                upload.result()
                 async with self._answer_in_time():
                     await asyncio.shield(head)
             return head.result(), upload
@@ -184,6 +206,10 @@ class Carrier:
         exchange.answering = True
         client.write(head)
         try:
+            if response.upgrade:
+                await self._switched(exchange, upstream)
+                call.whole = True
+                return False
             while (data := await self._more(upstream, response)) is not None:
                 for piece in answer.feed(data):
                     await self._pass(exchange, writer, piece)
@@ -195,9 +221,26 @@ class Carrier:
             call.response_json = answer.chosen(whole=call.whole)
         return keep
 
+    async def _switched(self, exchange: Exchange, upstream: Upstream) -> None:
+        """Let a websocket's frames pass, each secret blotted out of what the upstream says."""
+        call, client, host = exchange.call, exchange.client, exchange.asked.host
+        change: Change = bytes
+        if self._guard.scrubber(host):
+            change = Frames(lambda: self._guard.scrubber(host) or Scrubber(())).feed
+        if early := exchange.inflow.reader.take_rest():
+            call.request.add(early)
+            upstream.channel.write(early)
+        if first := change(upstream.reader.take_rest()):
+            call.response.add(first)
+            client.write(first)
+        splice = Splice(client, upstream.channel, change, idle_s=self._patience.idle_s)
+        await splice.run(call.request, call.response)
+
     async def _pass(self, exchange: Exchange, writer: BodyWriter, piece: bytes) -> None:
         if not piece:
             return
+        if exchange.gone.done():
+            raise Refusal(499, "client_gone", "the client went away")
         exchange.call.response.add(piece)
         exchange.client.write(writer.data(piece))
         async with within(self._patience.idle_s, 408, "slow_reader", "nothing of the answer was taken"):
