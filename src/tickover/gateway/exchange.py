@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from tickover.core.lookup import JsonPath
 from tickover.core.network import Decision
@@ -92,9 +93,7 @@ class Carrier:
                 keep = await self._answer(exchange, upstream, response, upload)
             finally:
                 if upload:
-                    upload.cancel()
-                    with suppress(asyncio.CancelledError, Refusal):
-                        await upload
+                    await _end(upload)
         except BaseException:
             upstream.channel.reset()
             raise
@@ -141,9 +140,7 @@ class Carrier:
                     await asyncio.shield(head)
             return head.result(), upload
         except BaseException:
-            for task in (upload, head):
-                task.cancel()
-            await asyncio.wait({upload, head})
+            await _end(upload, head)
             raise
 
     async def _upload(self, exchange: Exchange, upstream: Upstream) -> None:
@@ -261,6 +258,16 @@ class Carrier:
             if not data and cut:
                 raise Refusal(502, "truncated", "the answer broke off")
             upstream.reader.receive(data)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """End what only served the exchange; how it ended is of no interest any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 class _StaleError(Exception):

@@ -115,7 +115,7 @@ class Inspector:
         if arrival.request and arrival.reader:
             scheme = arrival.request.target.scheme or "http"
             return _Visit(arrival, arrival.client, arrival.reader, scheme, proxied=True)
-        reader = RequestReader(frozenset({"origin"}))
+        reader = self.reader()
         if not arrival.hello:
             reader.receive(arrival.first)
             return _Visit(arrival, arrival.client, reader, "http")
@@ -123,6 +123,10 @@ class Inspector:
         async with within(self._patience.head_s, 408, "slow_peer", "no TLS handshake"):
             await secure.handshake()
         return _Visit(arrival, secure, reader, "https")
+
+    def reader(self) -> RequestReader:
+        """Make what reads a client's requests: strictly, and in the origin form only."""
+        return RequestReader(frozenset({"origin"}))
 
     async def _next(self, visit: _Visit) -> Request | None:
         """Return the next request; None if the client has gone, or said nothing for long, or nothing that is one."""
