@@ -8,26 +8,32 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
+from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
+from tickover.control.secrets import SecretBook
+from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
-from tickover.core.instance import Instance
+from tickover.core.grant import Ask, asks_of, change
+from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.network import Preset
 from tickover.core.row import RunRow
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.packages import Packages, find_packages
-from tickover.gateway.presets import presets
+from tickover.gateway.presets import PACKAGES, presets
+from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
-from tickover.store.base import OUTSIDE
+from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
@@ -35,10 +41,7 @@ from tickover.store.sqlite import SqliteStore
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
-__all__ = ["RunRequest", "Tickover", "home_folder"]
-
-KEY_FILE = "key"
-"""The instance's key, in the data folder. Only the gateway's process opens it."""
+__all__ = ["GrantView", "RunRequest", "Tickover", "home_folder"]
 
 Observer = Callable[[JournalEvent], None]
 
@@ -51,6 +54,20 @@ def home_folder() -> Path:
     return Path(share) / "tickover" if share else Path.home() / ".local/share/tickover"
 
 
+class GrantView(NamedTuple):
+    """What a routine asks for beside what it was granted. `gone` has sentences: it no longer asks for them."""
+
+    routine: str
+    folder: Path
+    new: tuple[Ask, ...]
+    kept: tuple[Ask, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.new or self.gone)
+
+
 class Tickover:
     """One data folder and everything that works on it. Use as `async with await Tickover.open() as tickover`."""
 
@@ -59,6 +76,7 @@ class Tickover:
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
+        self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
         self._packages: asyncio.Task[Packages] | None = None
@@ -113,8 +131,8 @@ class Tickover:
             backend=self.backend,
             mirrors=self._mirrors,
             report=self._report_once,
-            instance=self.instance,
-            presets=presets,
+            instance=self.secrets.instance,
+            presets=_presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
             packages=self._packages_once,
@@ -140,14 +158,18 @@ class Tickover:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
 
-    def instance(self) -> Instance:
-        """Read the instance's configuration as it is now. Raises DefinitionErrors."""
-        return load_instance(self.home)
-
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
-        accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
+
+        def possible(routine: Routine) -> None:
+            with loaded.placing():
+                egress_of(routine, house.instance(), house.presets())
+                verifier_egress_of(routine, house.instance(), house.presets())
+
+        accepted = accept(
+            house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
+        )
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
@@ -155,6 +177,20 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    def grants_of(self, folder: Path) -> GrantView:
+        """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
+        routine = self.load(folder).routine
+        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == str(folder)}
+        found = change(asks_of(routine, self.secrets.instance()), granted)
+        gone = tuple(granted[digest].says for digest in found.gone)
+        return GrantView(routine.name, folder, found.new, found.kept, gone)
+
+    def grant(self, folder: Path, *, by: str) -> None:
+        """Grant a routine exactly what it asks for now."""
+        view = self.grants_of(folder)
+        items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
+        self.store.grants.replace(view.routine, str(folder), items, by=by)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
@@ -198,6 +234,12 @@ class Tickover:
         """Return the facts of a run beyond `after`, at most one page."""
         return self.store.journal.read(run, after)
 
+    async def traffic(self, run: str) -> tuple[Traffic, str]:
+        """Return what the gateway saw of a run, and why its receipts are not to be believed, if so."""
+        name = self.run_row(run).id
+        found = traffic_of(self.store.journal, name)
+        return found, await why_broken(self.gateway, found, name)
+
     def wait(self, run: str, after: int, timeout: float) -> int:
         """Block until the run has an event beyond `after`, or `timeout` seconds passed; return its last seq."""
         return self.store.journal.wait(run, after, timeout)
@@ -216,3 +258,8 @@ class Tickover:
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""
         return self.blobs.get(digest)
+
+
+def _presets() -> dict[str, Preset]:
+    """Return every preset; the hosts of `packages` are found when a run begins."""
+    return {**presets(), PACKAGES: Preset(PACKAGES, (), inspect=True)}

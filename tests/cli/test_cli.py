@@ -69,12 +69,16 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tupl
 def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
-        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "show"), ("schema",), ("doctor",),
+        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "show"), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"),
+        ("secret", "set"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
 
-@pytest.mark.parametrize("path", [path for path in commands() if path not in {("runs",), ("routine",)}], ids=" ".join)
+GROUPS = {("runs",), ("routine",), ("secret",)}
+
+
+@pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS], ids=" ".join)
 def test_every_verb_has_an_example_in_its_help(path: tuple[str, ...], cli: Cli) -> None:
     shown = cli(*path, "--help")
     assert shown.exit_code == 0
@@ -100,7 +104,18 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
     assert option.help
 
 
-READING = {"runs list", "runs show", "runs logs", "routine list", "routine show", "doctor", "run"}
+READING = {
+    "runs list",
+    "runs show",
+    "runs logs",
+    "routine list",
+    "routine show",
+    "doctor",
+    "run",
+    "grant",
+    "secret list",
+    "secret set",
+}
 
 
 def test_every_reading_verb_has_json() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,15 @@ def test_output_is_text_or_blob_and_never_both_or_neither() -> None:
     for both in ({}, {"text": "a", "blob": "sha256:1"}):
         with pytest.raises(ValidationError, match="exactly one"):
             facts.AgentOutput.model_validate({"stream": "stderr", **both})
+
+
+def test_a_verdict_has_one_piece_of_evidence_for_each_check() -> None:
+    claimed = replace(PROVED, evidence_class=EvidenceClass.CLAIM, kind="output")
+    with pytest.raises(ValidationError, match=r"expect\[0\] stands twice in the evidence"):
+        facts.VerdictReached(outcome=Outcome.VERIFIED, reason="both", evidence=(PROVED, claimed))
+    stored = payload(facts.VerdictReached(outcome=Outcome.VERIFIED, reason="one", evidence=(PROVED,)))
+    with pytest.raises(JournalCorruptError, match="stands twice"):
+        decode(raw("verdict_reached", **{**stored, "evidence": stored["evidence"] * 2}))
 
 
 @pytest.mark.parametrize("execution", Execution)

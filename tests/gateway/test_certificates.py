@@ -200,3 +200,8 @@ def test_upstreams_are_verified() -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(double.context("slack.test"), plain, "slack.test")
     assert shake(double.context("slack.test"), upstream_context(double.pem), "slack.test")[0].version()
+
+
+def test_a_connection_that_is_cut_off_does_not_pass_for_one_that_ended(authority: RunAuthority) -> None:
+    for context in (authority.context("slack.test"), upstream_context(), upstream_context(authority.pem)):
+        assert not context.options & ssl.OP_IGNORE_UNEXPECTED_EOF

@@ -18,6 +18,8 @@ VERBS = {
     "run": "Run a routine now, and say what was proved.",
     "runs": "List runs, show one, follow its journal, cancel it.",
     "routine": "List routines, show what one may change and what proves it.",
+    "grant": "Show what a routine asks for, and grant it.",
+    "secret": "Set, list and remove the values of credentials.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }

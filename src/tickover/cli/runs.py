@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tickover.cli.blocks import Line, Quote, quoted
 from tickover.cli.output import print_json, print_json_line, screen
 from tickover.cli.show import run_page, run_table
 from tickover.cli.transcript import Transcript
+from tickover.cli.who import who
 from tickover.cli.wire import event_json, row_json
 from tickover.core.errors import TickoverError
 from tickover.core.event import JournalEvent
@@ -125,15 +125,8 @@ def cancel(run: str, home: Path | None) -> None:
         if row.finished is not None:
             text = f"run {row.id} has ended already: execution {row.execution}, outcome {row.outcome}"
             raise TickoverError("run.ended", text)
-        tickover.cancel(row.id, _me())
+        tickover.cancel(row.id, who())
     screen(sys.stderr).show(Line(f"asked run {row.id} to stop; `tickover runs logs -f {row.id}` shows it end"))
-
-
-def _me() -> str:
-    try:
-        return f"{getpass.getuser()} (command line)"
-    except (OSError, KeyError):
-        return "command line"
 
 
 @command.command(epilog="\b\nExample:\n  tickover runs artifact 261123 out/digest.md > digest.md")

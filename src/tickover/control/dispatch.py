@@ -59,13 +59,24 @@ class Accepted:
 
 
 def accept(
-    store: Store, blobs: Blobs, loaded: Loaded, request: RunRequest, owner: str, *, random: Callable[[int], str]
+    store: Store,
+    blobs: Blobs,
+    loaded: Loaded,
+    request: RunRequest,
+    owner: str,
+    *,
+    random: Callable[[int], str],
+    possible: Callable[[Routine], object] = lambda _routine: None,
 ) -> Accepted:
-    """Judge a request and create its run, held by `owner`. Raises UsageError for what no run can be made of."""
+    """Judge a request and create its run, held by `owner`. Raises UsageError for what no run can be made of.
+
+    `possible` raises it for what this instance can never give.
+    """
     routine = _with_repositories(loaded.routine, request.repositories)
     missing = not_yet(routine, "run")
     if missing:
         raise DefinitionErrors(list(missing))
+    possible(routine)
     inputs = _inputs(routine.inputs, request.inputs)
     run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
     created = RunCreated(

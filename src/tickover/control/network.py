@@ -15,18 +15,19 @@ from typing import Final
 
 from tickover.control.house import House
 from tickover.control.keep import Kept
+from tickover.control.receipts import traffic_of
 from tickover.control.record import Recorder
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
-from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
+from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
-from tickover.core.receipt import Begun, Head, Identity, Link, counts_of, receipts_of
+from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Denied, GatewayGone, Passport, Session
+from tickover.gateway.session import Denied, GatewayGone, Passport, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -41,7 +42,6 @@ _CA_VARIABLES: Final = (
 )  # fmt: skip
 _PROXY: Final = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY: Final = "localhost,127.0.0.1,::1"
-_PAGE: Final = 500
 _LARGEST_ROOTS: Final = 4 << 20
 
 
@@ -259,8 +259,9 @@ def receipt_fact(link: Link) -> Fact:
 
 async def passport_of(house: House, record: Recorder, kept: Kept, identity: Identity, egress: Egress) -> Passport:
     """Make the passport of one sandbox: the chain goes on where the journal has it."""
-    links = await asyncio.to_thread(links_of, house, record.run)
-    receipts = receipts_of(link.record for link in links)
+    traffic = await asyncio.to_thread(traffic_of, house.store.journal, record.run)
+    links = traffic.links
+    receipts = traffic.receipts
     return Passport(
         run=record.run,
         attempt=record.attempt,
@@ -270,17 +271,11 @@ async def passport_of(house: House, record: Recorder, kept: Kept, identity: Iden
         head=Head(links[-1].seq, links[-1].mac) if links else None,
         calls=len(receipts),
         counts=counts_of(receipts),
+        sealed=await asyncio.to_thread(sealed_of, house, egress),
     )
 
 
-def links_of(house: House, run: str) -> list[Link]:
-    """Return the run's chain of receipts as its journal has it."""
-    if not house.store.runs.get(run).row.get("network", {}).get("calls"):
-        return []
-    links = []
-    after = 0
-    while page := house.store.journal.read(run, after, _PAGE):
-        after = page[-1].seq
-        facts = map(decode, page)
-        links += [fact.link() for fact in facts if isinstance(fact, ReceiptBegun | ReceiptEnded)]
-    return links
+def sealed_of(house: House, egress: Egress) -> dict[str, Sealed]:
+    """Return the credentials that may be put into requests, as they are stored. Raises SecretNotFoundError."""
+    records = [house.store.secrets.get(name) for name in egress.forms]
+    return {each.name: Sealed(each.kind, each.sealed) for each in records}

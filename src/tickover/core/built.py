@@ -12,11 +12,12 @@ from typing import Literal, NamedTuple
 from tickover.core.check import Check, Gated
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
+from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
 AGENTS = frozenset({"steps", "command"})
-CHECKS = frozenset({"file", "command", "output", "git", "http"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
 class Need(NamedTuple):
@@ -84,9 +85,8 @@ def _observes(routine: Routine) -> Iterator[str]:
         yield "environment.network"
 
 
-def _credentials(routine: Routine) -> Iterator[str]:
-    if routine.environment.credentials:
-        yield "environment.credentials"
+def _connector_writes(routine: Routine) -> Iterator[str]:
+    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
 
 
 # THE table. A row goes when its behaviour is built.
@@ -97,8 +97,8 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("environment.credentials", EVERY, _credentials),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve", "watch")),
+    Need("may", EVERY, _connector_writes),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve", "watch")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     *(

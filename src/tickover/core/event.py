@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from tickover.core.cause import Cause
 from tickover.core.errors import TickoverError
-from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
+from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
@@ -311,11 +311,19 @@ class AttemptFinished(_Fact):
 
 
 class VerdictReached(_Fact):
+    """The verdict and what it rests on: of each check what it said, once."""
+
     type: Literal["verdict_reached"] = "verdict_reached"
     outcome: Outcome
     reason: str
     evidence: tuple[CheckFact, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_word_each(self) -> VerdictReached:
+        if (twice := first_twice(self.evidence)) is not None:
+            raise ValueError(f"{twice} stands twice in the evidence")
+        return self
 
 
 class RetryScheduled(_Fact):

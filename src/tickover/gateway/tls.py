@@ -11,6 +11,8 @@ from tickover.gateway.refusal import Refusal
 from tickover.gateway.wire import Wire
 
 _READ_BYTES = 65_536
+_CUT_OFF = "UNEXPECTED_EOF_WHILE_READING"
+"""OpenSSL 3's name for an end without close_notify; a Python as old as 3.11.2 has no SSLEOFError for it."""
 _RECORD_BYTES = 16_384
 
 
@@ -63,9 +65,9 @@ class Secure:
                 data = self._read_held()
             except ssl.SSLWantReadError:
                 self._flush()
-            except ssl.SSLEOFError:
-                return b""
             except ssl.SSLError as error:
+                if isinstance(error, ssl.SSLEOFError) or error.reason == _CUT_OFF:
+                    return b""
                 raise Refusal(400 if self._is_server else 502, "tls_broken", error.reason or "") from error
             else:
                 self.ended_well = not data

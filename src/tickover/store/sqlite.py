@@ -24,6 +24,7 @@ from tickover.store.base import (
 )
 from tickover.store.database import Database
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
+from tickover.store.instance import SqliteGrants, SqliteSecrets
 from tickover.store.records import SqliteResources, SqliteStates, SqliteVerifierRecords, read_head
 from tickover.store.rules import columns, printable, run_id
 from tickover.store.wake import Wakes
@@ -46,6 +47,8 @@ class SqliteStore:
         self.verifier = SqliteVerifierRecords(self._database, clock)
         self.states = SqliteStates(self._database, clock)
         self.resources = SqliteResources(self._database, clock)
+        self.secrets = SqliteSecrets(self._database, clock)
+        self.grants = SqliteGrants(self._database, clock)
 
     def close(self) -> None:
         self._database.close()
