@@ -383,6 +383,8 @@ class BwrapSandbox:
         """Take what the launcher has sent: its answer came after it."""
         channel.setblocking(False)
         _, descriptors, _, _ = socket.recv_fds(channel, 64, _NAMES_AND_PROXY + ports, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # recv_fds of Python 3.11 forgets its flags
         udp, tcp, proxy, *dialled = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         self._listening = Listening(udp, tcp, proxy, tuple(dialled))
 
