@@ -102,14 +102,9 @@ class ToldServer:
             house, self.store, self.registry, self.clock, lambda: self.caps, aftermath, work=self._attempt
         )
 
-        def report(what: str, error: BaseException) -> None:
-            self.wrong.append((what, error))
-
+        report = self._report
         self.engine = EmbeddedEngine(self.store.queue, self.clock, report=report)
-        watch = Watch(boot=self.clock.boot, monotonic=self.clock.monotonic)
-        scheduler = Scheduler(
-            self.store.schedules, self.desk, self.clock, watch=watch, report=lambda error: report("schedules", error)
-        )
+        scheduler = self.scheduler()
         return Server(
             data=self.home,
             store=self.store,
@@ -119,6 +114,20 @@ class ToldServer:
             clock=self.clock,
             rings=(self.engine.ring, scheduler.ring),
         )
+
+    def scheduler(self) -> Scheduler:
+        """Make a scheduler, to be served by a server."""
+        watch = Watch(boot=self.clock.boot, monotonic=self.clock.monotonic)
+        return Scheduler(
+            self.store.schedules,
+            self.desk,
+            self.clock,
+            watch=watch,
+            report=lambda error: self._report("schedules", error),
+        )
+
+    def _report(self, what: str, error: BaseException) -> None:
+        self.wrong.append((what, error))
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[Server]:
