@@ -39,7 +39,7 @@ def expected(record: ScheduleRecord, begin: float, end: float) -> list[float]:
     """Return the slots whose firing lies in (begin, end]."""
     plan = plan_of_record(record)
     offset = offset_of(record.id, plan.stagger_s)
-    found = []
+    found: list[float] = []
     for slot in slots(plan, begin):
         if slot + offset > end:
             return found
