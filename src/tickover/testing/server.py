@@ -114,6 +114,7 @@ class ToldServer:
             report=cast("Any", None),
             instance=Instance,
             presets=dict,
+            packages=cast("Any", None),
             gateway=cast("Any", None),
         )
         stepper = Stepper(
