@@ -148,6 +148,14 @@ def test_a_background_process_holds_up_nothing_and_is_still_heard(runner: Runner
     assert "heard" in output(facts)
 
 
+def test_what_many_background_processes_wrote_before_the_end_is_told(runner: Runner) -> None:
+    say = "mkfifo go{n} done{n}; (read -r _ < go{n}; echo heard {n}; echo > done{n}) & echo started"
+    blocks = [Block(f"a{n}", "bash", say.format(n=n)) for n in range(8)]
+    wake = "\n".join(f"echo now > go{n}; read -r _ < done{n}" for n in range(8))
+    facts = runner.run(*blocks, Block("z", "bash", wake))
+    assert [f"heard {n}" in output(facts) for n in range(8)] == [True] * 8
+
+
 def test_output_comes_while_a_step_runs_and_cut_characters_are_whole(runner: Runner) -> None:
     code = "printf '\\303'; read -r _ < go || true; printf '\\244\\377\\n'"
     os.mkfifo(runner.workspace / "go")
