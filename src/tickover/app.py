@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.execute import execute
 from tickover.control.house import House
+from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
@@ -79,6 +80,8 @@ class Tickover:
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
+        self.lease_s = TTL
+        """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
         self._packages: asyncio.Task[Packages] | None = None
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
@@ -136,6 +139,7 @@ class Tickover:
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
             packages=self._packages_once,
+            lease_s=self.lease_s,
             gateway=self.gateway,
         )
 
