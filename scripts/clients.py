@@ -1,4 +1,4 @@
-"""Which clients arrive from a sandbox without any setting: runs them all for real, and writes docs/reference/clients.md.
+"""Which clients arrive from a sandbox without any setting: runs them for real, and writes docs/reference/clients.md.
 
 scripts/clients.py          try them, print the table; ends non-zero if one that is here does not arrive
 scripts/clients.py --write  write the page, too
@@ -28,8 +28,7 @@ CLIENTS = {
     "pip download": "pip download -q --no-deps -d /tmp/pip six",
     "npm pack": "cd /tmp && npm pack --silent is-odd",
     "node fetch": "node -e \"fetch('URL/node').then(r => process.exit(r.ok ? 0 : 1))\"",
-    "python http.client": f"{PYTHON} \"import http.client as c; a = c.HTTPSConnection('HOST', PORT); a.request('GET', '/'); "
-    'assert a.getresponse().status == 200"',
+    "python http.client": f'{PYTHON} "$HTTP_CLIENT"',
     "python urllib": f"{PYTHON} \"import urllib.request as r; assert r.urlopen('URL/').status == 200\"",
     "requests": f"{PYTHON} \"import requests; assert requests.get('URL/').status_code == 200\"",
     "httpx": f"{PYTHON} \"import httpx; assert httpx.get('URL/').status_code == 200\"",
@@ -41,6 +40,12 @@ async def main():
     async with aiohttp.ClientSession() as session, session.get("URL/") as answer:
         assert answer.status == 200
 asyncio.run(main())
+"""
+HTTP_CLIENT = """
+import http.client
+asking = http.client.HTTPSConnection("HOST", PORT)
+asking.request("GET", "/")
+assert asking.getresponse().status == 200
 """
 LIBRARIES = ("requests", "httpx", "aiohttp")
 
@@ -80,14 +85,12 @@ async def try_all(folder: Path) -> dict[str, str]:
     async with serving(answer) as double, await Tickover.open(folder / "home") as tickover:
         configure(tickover.home, [double])
         words = {"URL": url(double), "HOST": "localhost", "PORT": str(double.port)}
-        lines = [f"export AIOHTTP='{AIOHTTP}'"]
+        lines = [f"export AIOHTTP='{AIOHTTP}'", f"export HTTP_CLIENT='{HTTP_CLIENT}'"]
         for name, command in CLIENTS.items():
-            lines += [
-                f"command -v {command.split()[0] if not command.startswith('cd') else 'npm'} > /dev/null || echo '::: {name}: not here'"
-            ]
-            lines += [
-                f"if ( {command} ) > /tmp/out 2>&1; then echo '::: {name}: arrives'; else echo '::: {name}: '\"$(tail -1 /tmp/out)\"; fi"
-            ]
+            program = next(word for word in command.split() if word not in {"cd", "/tmp", "&&"})
+            lines += [f"command -v {program} > /dev/null || echo '::: {name}: not here'"]
+            well, badly = f"echo '::: {name}: arrives'", f"echo '::: {name}: '\"$(tail -1 /tmp/out)\""
+            lines += [f"if ( {command} ) > /tmp/out 2>&1; then {well}; else {badly}; fi"]
         script = "\n".join(lines)
         for word, value in words.items():
             script = script.replace(word, value)
@@ -121,7 +124,8 @@ certificates, against an HTTPS server on the loopback interface (`pip` and `npm`
 |---|---|
 {rows}
 
-Not tried here: `apt` (it needs a root file system of its own as `base`), `git push`, Go, Java, cargo, uv, Deno, Bun, ssh.
+Not tried here: `apt` (it needs a root file system of its own as `base`), `git push`, Go, Java, cargo, uv, Deno, Bun,
+ssh.
 """
 
 
