@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from tickover.control.access import Access
+from tickover.control.aftermath import Aftermath
 from tickover.control.dispatch import RunRequest, accept
+from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
+from tickover.control.newsdesk import NewsDesk
+from tickover.control.notify import Postman
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
+from tickover.control.refuse import refuse
+from tickover.control.registry import Pushed, Registry
+from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.secrets import SecretBook
+from tickover.control.server import Server
+from tickover.control.signing import signing_secret
+from tickover.control.step import Stepper
+from tickover.control.triggers import Installed
+from tickover.core.admission import Caps, by_hand
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
 from tickover.core.instance import egress_of, verifier_egress_of
 from tickover.core.network import Preset
+from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
+from tickover.core.wish import Enqueued, Wish
+from tickover.engine.base import Clock
+from tickover.engine.clock import WallClock
+from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
@@ -35,15 +55,27 @@ from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
 from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
+from tickover.store.events import Events
+from tickover.store.outbox import Delivery, Letter
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
+from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
+from tickover.store.sqlite_events import SqliteEvents
+from tickover.store.usage import RunSum
+from tickover.workspace.builds import Build, Builds
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
 __all__ = ["GrantView", "RunRequest", "Tickover", "home_folder"]
 
 Observer = Callable[[JournalEvent], None]
+Report = Callable[[str, BaseException], None]
+"""Told what of (a run, or `schedules`) went wrong, and how."""
+
+
+def ignore(_what: str, _error: BaseException) -> None:
+    """Stand in for a `Report` where nobody listens."""
 
 
 def home_folder() -> Path:
@@ -76,6 +108,11 @@ class Tickover:
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
+        self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
+        self.caps = Caps()
+        """What the instance allows; read at each decision."""
+        self.registry = Registry(self.store, home, time.time)
+        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
@@ -83,6 +120,7 @@ class Tickover:
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
+        self._events: Events | None = None
 
     @classmethod
     async def open(cls, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
@@ -117,6 +155,8 @@ class Tickover:
         await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
+        if self._events is not None:
+            self._events.close()
         self.store.close()
 
     def _house(self) -> House:
@@ -161,6 +201,7 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
 
         def possible(routine: Routine) -> None:
             instance, known = house.instance(), house.presets()
@@ -171,6 +212,8 @@ class Tickover:
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
         )
+        if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
+            return await refuse(house, accepted, refusal, observe)
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
@@ -178,6 +221,66 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    def push(self, folder: Path | str, by: str = "") -> Pushed:
+        """Copy a routine into the data folder, to be run by a server from now on.
+
+        Raises what `load` raises, and DefinitionErrors for what this build cannot do.
+        """
+        return self.registry.push(str(folder), by)
+
+    def pause(self, name: str, by: str, reason: str) -> RoutineRecord:
+        """Start nothing of a pushed routine any more. Raises NotFoundError."""
+        return self.registry.pause(name, by, reason)
+
+    def resume(self, name: str, by: str) -> RoutineRecord:
+        """Let it start again. Raises NotFoundError."""
+        return self.registry.resume(name, by)
+
+    def enqueue(self, wish: Wish) -> Enqueued:
+        """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
+        return self._desk.enqueue(wish)
+
+    def installed(self) -> list[Installed]:
+        """Return what was pushed, as it is in force: what senders' events are for."""
+        return [
+            Installed(self.registry.loaded(each.name, each.version).routine, each.paused_at is not None)
+            for each in self.registry.list()
+        ]
+
+    def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
+        """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
+        clock: Clock = WallClock()
+        house = self._house()
+        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
+        scheduler = Scheduler(
+            self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
+        )
+        return Server(
+            data=self.home,
+            store=self.store,
+            engine=engine,
+            scheduler=scheduler,
+            stepper=stepper,
+            clock=clock,
+            rings=(engine.ring, scheduler.ring),
+        )
+
+    def signing_secret(self, name: str) -> bytes:
+        """Return a secret of kind `signing`, the only kind opened here. Raises NotFoundError, UsageError."""
+        return signing_secret(self.store.secrets, self.home, name)
+
+    def postman(self, *, more: Callable[[str], str], report: Report = ignore) -> Postman:
+        """Return who tells people what became of runs. `more` says where a reader finds one."""
+        return Postman(
+            self.store.outbox,
+            NewsDesk(self.store, self.registry, more, report),
+            targets=lambda: load_instance(self.home).notify,
+            notifier=lambda kind: find("notify", kind)(),
+            secret=self.signing_secret,
+        )
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
@@ -203,19 +306,45 @@ class Tickover:
         """Start one sandbox of each backend really, and say what is in force."""
         return [] if self.backend is None else [await self.backend.report()]
 
+    async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
+        """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
+
+        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        """
+        name, _, version = build.partition("@")
+        package = find("agents", name).package
+        if package is None:
+            raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
+        builds = Builds(self.home, self.backend)
+        (await builds.get(name, version, package, archives)).close()
+        return next(each for each in builds.installed(name) if each.version == version)
+
+    def builds(self) -> list[Build]:
+        """List the builds of agents that are installed, the newest of each first."""
+        return Builds(self.home).installed()
+
     def cancel(self, run: str, by: str) -> None:
         """Ask whoever works on a run to stop."""
         name = self.run_row(run).id
         self.store.journal.append(name, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
+        self.store.queue.wake(name, time.time())
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    @property
+    def events(self) -> Events:
+        """What came in from outside; opened when first asked for."""
+        if self._events is None:
+            self._events = SqliteEvents(str(self.home))
+        return self._events
+
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
+        with contextlib.suppress(NotFoundError, ValueError):
+            return RunRow.model_validate(self.store.runs.get(run).row)
         found = [row for row in self.run_rows(limit=10_000) if row.id.startswith(run) or row.id.endswith(run)]
-        exact = [row for row in found if row.id == run]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
+        if len(found) == 1:
+            return found[0]
         text = f"{len(found)} runs begin or end with `{run}`" if found else f"there is no run `{run}`"
         raise NotFoundError("run.not_found", text, hint="`tickover runs list` shows the runs")
 
@@ -226,10 +355,32 @@ class Tickover:
         execution: str | None = None,
         outcome: str | None = None,
         limit: int = 50,
+        before: str | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first."""
-        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit)
+        """Return runs, newest first; `before` is the id of the last run of the page before."""
+        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit, before=before)
         return [RunRow.model_validate(record.row) for record in found]
+
+    def routines(self) -> Sequence[RoutineRecord]:
+        """Return every pushed routine, by name."""
+        return self.registry.list()
+
+    def routine(self, name: str) -> RoutineRecord:
+        """Return a pushed routine. Raises NotFoundError."""
+        return self.registry.get(name)
+
+    def definition(self, name: str) -> Routine:
+        """Return what a pushed routine says, in the version that runs next. Raises NotFoundError, DefinitionErrors."""
+        return self.registry.loaded(name, self.registry.get(name).version).routine
+
+    def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
+        """Return version, moment and who of each push, newest first. Raises NotFoundError."""
+        self.registry.get(name)
+        return self.store.routines.versions(name)
+
+    def schedules(self, routine: str | None = None) -> Sequence[ScheduleRecord]:
+        """Return the schedules of a pushed routine, or of all (at most 10,000)."""
+        return self.store.schedules.all("", 10_000) if routine is None else self.store.schedules.of(routine)
 
     def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
         """Return the facts of a run beyond `after`, at most one page."""
@@ -255,6 +406,15 @@ class Tickover:
     def kept(self, run: str) -> list[Path]:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
+
+    def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
+        """Return notices with the attempts to deliver them, newest first."""
+        outbox = self.store.outbox
+        return [(each, outbox.deliveries(each.id)) for each in outbox.list(limit=limit, before=before)]
+
+    def usage(self, since: float) -> Sequence[RunSum]:
+        """Return sums over the runs created at or after that time (UTC epoch seconds)."""
+        return self.store.usage.since(since)
 
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""

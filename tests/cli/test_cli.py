@@ -69,13 +69,16 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tupl
 def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
-        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "show"), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"),
-        ("secret", "set"), ("schema",), ("doctor",),
+        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
+        ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
+        ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
+        ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
+        ("agent",), ("agent", "install"), ("agent", "list"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
 
-GROUPS = {("runs",), ("routine",), ("secret",)}
+GROUPS = {("runs",), ("routine",), ("secret",), ("events",), ("token",)}
 
 
 @pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS], ids=" ".join)
@@ -105,17 +108,10 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 
 READING = {
-    "runs list",
-    "runs show",
-    "runs logs",
-    "routine list",
-    "routine show",
-    "doctor",
-    "run",
-    "grant",
-    "secret list",
-    "secret set",
-}
+    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
+    "token create", "token list", "events list", "events replay", "events show", "events test",
+    "grant", "secret list", "secret set",
+}  # fmt: skip
 
 
 def test_every_reading_verb_has_json() -> None:

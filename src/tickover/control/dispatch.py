@@ -20,7 +20,7 @@ from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
 from tickover.store.base import Blobs, Lease, Store
 
-_LONGEST: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
+LONGEST_INPUTS: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
 _TRUE = {"true": True, "false": False}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?")
 
@@ -77,7 +77,7 @@ def accept(
     if missing:
         raise DefinitionErrors(list(missing))
     possible(routine)
-    inputs = _inputs(routine.inputs, request.inputs)
+    inputs = typed_inputs(routine.inputs, request.inputs)
     run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
     created = RunCreated(
         routine=routine.name,
@@ -117,7 +117,7 @@ def _address(word: str) -> str:
     return word if "://" in word else os.path.abspath(word)
 
 
-def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
+def typed_inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
     unknown = sorted(set(given) - set(declared))
     if unknown:
         have = ", ".join(declared) or "none"
@@ -130,8 +130,8 @@ def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str
             values[name] = what.default
         else:
             raise UsageError("input.missing", f"the input `{name}` is required", hint=f"--input {name}=VALUE")
-    if (size := sum(len(str(value)) for value in values.values())) > _LONGEST:
-        text = f"the inputs have {size} characters together, more than {_LONGEST}"
+    if (size := sum(len(str(value)) for value in values.values())) > LONGEST_INPUTS:
+        text = f"the inputs have {size} characters together, more than {LONGEST_INPUTS}"
         raise UsageError("input.too_long", text, hint="send them in the event")
     return values
 

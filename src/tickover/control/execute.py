@@ -116,9 +116,7 @@ class Attempt:
                 return await self._could_not_start(error)
             try:
                 async with self.walk.timed(Phase.AGENT):
-                    worked = await work(
-                        self.house, self.accepted, prepared, self.record, self.kept, self.ways, teardown
-                    )
+                    worked = await work(self.accepted, prepared, self.record, self.kept, self.ways, teardown)
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
                     raise

@@ -107,7 +107,8 @@ class Ways:
             packages = await self._house.packages()
             self._presets = {**self._presets, PACKAGES: packages.preset}
             self._environment = {**INSIDE, **packages.environment}
-        self.agent = egress_of(self._routine, self._instance, self._presets)
+        asked = self._house.agent(self._routine.agent_name).network(self._routine.environment.env)
+        self.agent = egress_of(self._routine, self._instance, self._presets, asked)
 
     @property
     def setup(self) -> Egress:

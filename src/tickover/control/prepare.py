@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tickover.agents.base import Block, Skill
+from tickover.agents.base import Agent, Block, Skill
+from tickover.control.agent import build_of, installed, skill_of, trusted_words
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
 from tickover.control.network import Ways
@@ -53,6 +54,11 @@ class Resolved:
     blocks: tuple[Block, ...]
     version: str
     report: BackendReport
+    agent: Agent
+    build: str
+    """Exactly what works, with its version where it has one."""
+    trusted_words: Mapping[str, bytes]
+    """What the trusted commit tells agents: CLAUDE.md and `.claude/`."""
 
     async def trusted_files(self, globs: Sequence[str]) -> Sequence[TrustedFile]:
         """Return the files of the one repository's trusted commit that `globs` name."""
@@ -68,6 +74,8 @@ class Prepared:
     layers: tuple[Path, ...]
     workspace: Workspace
     folders: Folders
+    program: str
+    """The agent's installed program inside; "" for one that needs none."""
     state: str | None
     """Digest of the state the run began from; None: there was none, or the routine keeps none."""
 
@@ -95,7 +103,8 @@ async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolve
     pinned = {f.path.removeprefix("checks/"): own.read(f.path) or b"" for f in own.list("checks")}
     found = await _skill(accepted, trees)
     blocks = _blocks(accepted, found) if routine.agent_name == "steps" else ()
-    build = house.agent(routine.agent_name).build
+    agent = house.agent(routine.agent_name)
+    build = build_of(house.data, agent, routine.agent_version)
     version = resolve_version(
         accepted.loaded.raw,
         routine.environment,
@@ -111,8 +120,9 @@ async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolve
             agent_build=build,
         )
     )
-    skill = Skill(found.name, found.body) if found else None
-    return Resolved(subject, trusted, trees, pinned, skill, blocks, version, report)
+    skill = skill_of(found) if found else None
+    words = await trusted_words(trees) if agent.speaks else {}
+    return Resolved(subject, trusted, trees, pinned, skill, blocks, version, report, agent, build, words)
 
 
 def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
@@ -153,9 +163,15 @@ async def prepare(
     routine = accepted.routine
     folders = Folders(house.data, house.backend)
     layers: tuple[Path, ...] = ()
+    program = ""
+    if resolved.agent.package is not None:
+        async with walk.timed(Phase.LAYER):
+            layer, program = await walk.unless_cancelled(installed(house, resolved.build, resolved.agent, teardown))
+            layers = (layer,)
     if routine.environment.setup.run is not None:
         async with walk.timed(Phase.LAYER):
-            layers = (await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown)),)
+            layer = await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown))
+            layers = (*layers, layer)
     async with walk.timed(Phase.CLONE):
         current = house.store.states.current(routine.name) if routine.state else None
         state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
@@ -169,7 +185,7 @@ async def prepare(
                 )
             )
         )
-    return Prepared(resolved, layers, workspace, folders, current.digest if current else None)
+    return Prepared(resolved, layers, workspace, folders, program, current.digest if current else None)
 
 
 async def _layer(

@@ -16,7 +16,10 @@ from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
+SPEAKING = frozenset({"claude-code", "codex"})
+"""Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
+VERSIONED = frozenset({"claude-code", "codex"})
 CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
@@ -55,8 +58,19 @@ def _checks(routine: Routine) -> Iterator[tuple[str, Check]]:
 
 
 def _agent(routine: Routine) -> Iterator[str]:
-    if routine.agent_name not in AGENTS or routine.agent_version:
+    if routine.agent_name not in AGENTS or (routine.agent_version and routine.agent_name not in VERSIONED):
         yield "agent"
+
+
+def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
+    """Places of a key that only agents that speak have a use for."""
+    places = _given(key)
+    return lambda routine: () if routine.agent_name in SPEAKING else places(routine)
+
+
+def _model(routine: Routine) -> Iterator[str]:
+    if routine.model is not None and not (isinstance(routine.model, str) and routine.agent_name in SPEAKING):
+        yield "model"
 
 
 def _kinds(routine: Routine) -> Iterator[str]:
@@ -92,21 +106,19 @@ def _connector_writes(routine: Routine) -> Iterator[str]:
 # THE table. A row goes when its behaviour is built.
 NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
-    *(Need(key, EVERY, _given(key)) for key in ("remote", "model", "task", "system_prompt", "isolation")),
+    Need("model", EVERY, _model),
+    *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
+    *(Need(key, EVERY, _given(key)) for key in ("remote", "isolation")),
     Need("repositories.ref", EVERY, _refs),
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
     Need("may", EVERY, _connector_writes),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve", "watch")),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(
-        Need(f"limits.{key}", EVERY, _given(f"limits.{key}"))
-        for key in ("cost_usd", "tokens", "runs_per_day", "min_interval", "cost_usd_per_day")
-    ),
-    *(Need(key, SERVER, _given(key)) for key in ("on", "overlap", "priority", "limits.concurrent", "require_eval")),
-    Need("notify", UP, _given("notify")),
+    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
+    Need("require_eval", SERVER, _given("require_eval")),
 )
 
 

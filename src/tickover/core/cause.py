@@ -17,6 +17,7 @@ class CauseCode(StrEnum):
     SETUP_FAILED = "setup_failed"
     MODEL_OVERLOADED = "model_overloaded"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     AGENT_FAILED = "agent_failed"
     LIMIT = "limit"
     BUDGET = "budget"
@@ -28,6 +29,7 @@ class CauseCode(StrEnum):
     NOT_GRANTED = "not_granted"
     CAP = "cap"
     OVERLAP = "overlap"
+    PAUSED = "paused"
     UNPROMOTED = "unpromoted"
     BAD_INPUT = "bad_input"
     INTERNAL = "internal"
@@ -40,6 +42,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.SETUP_FAILED: "the environment's setup script failed, so the agent was not started",
     CauseCode.MODEL_OVERLOADED: "the model's provider answered that it is overloaded",
     CauseCode.TIMEOUT: "the attempt ran longer than `limits.timeout`",
+    CauseCode.STALLED: "the agent gave no sign of life for as long as `watch` allows",
     CauseCode.AGENT_FAILED: "the agent ended with an error",
     CauseCode.LIMIT: "a limit of memory, processes, disk or output ended the agent",
     CauseCode.BUDGET: "the budget for tokens or cost was spent",
@@ -51,6 +54,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.NOT_GRANTED: "a permission, host or credential has not been granted",
     CauseCode.CAP: "a cap on runs or cost was reached",
     CauseCode.OVERLAP: "another run of the routine was under way",
+    CauseCode.PAUSED: "the routine is paused",
     CauseCode.UNPROMOTED: "this version of the routine has not been promoted",
     CauseCode.BAD_INPUT: "an input is missing or of the wrong type",
     CauseCode.INTERNAL: "an error of Tickover itself",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from tickover.core.cause import Cause
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
@@ -52,6 +52,8 @@ class _Fact(BaseModel):
 
 
 class RunCreated(_Fact):
+    """`queued`: it waits for a server. `key` made it happen once, `due` is when it was to start (UTC epoch seconds)."""
+
     type: Literal["run_created"] = "run_created"
     routine: str
     title: str = ""
@@ -60,6 +62,11 @@ class RunCreated(_Fact):
     event_digest: str | None = None
     isolation: str = "sandbox"
     folder: str = ""
+    queued: bool = False
+    key: str | None = None
+    by: str = ""
+    depth: int = 0
+    due: float | None = None
 
 
 class VersionResolved(_Fact):
@@ -112,6 +119,17 @@ class LayerReady(_Fact):
 class AgentStarted(_Fact):
     type: Literal["agent_started"] = "agent_started"
     build: str = ""
+
+
+class AgentReady(_Fact):
+    """The agent says that it has started, and what it found. `connectors` maps a name to its own word for the state."""
+
+    type: Literal["agent_ready"] = "agent_ready"
+    version_said: str = ""
+    model: str = ""
+    session: str = ""
+    tools: tuple[str, ...] = ()
+    connectors: dict[str, str] = {}
 
 
 class AgentOutput(_Fact):
@@ -172,11 +190,18 @@ class AgentUsage(_Fact):
 
 
 class AgentFinished(_Fact):
+    """How the agent ended. `cause` is why it did not complete, where that is known better than that it failed.
+
+    `said` is the agent's own word for its end (`success`, `turn.completed`), shown beside ours and believed by nobody.
+    """
+
     type: Literal["agent_finished"] = "agent_finished"
     status: AgentStatus
     exit: int | None = None
     signal: int | None = None
     reason: str = ""
+    cause: CauseCode | None = None
+    said: str = ""
 
 
 class ReceiptBegun(_Fact):
@@ -385,6 +410,7 @@ KnownFact: TypeAlias = Annotated[
     | SandboxStarted
     | LayerReady
     | AgentStarted
+    | AgentReady
     | AgentOutput
     | AgentStep
     | AgentText

@@ -31,6 +31,7 @@ from tickover.core.network import (
     asked_by,
     policy_of,
 )
+from tickover.core.notice import Target as NoticeTarget
 from tickover.core.permission import RequestPermission
 from tickover.core.push import push_rules
 from tickover.core.shape import Form, Line, Maybe, Name, Strict
@@ -126,6 +127,7 @@ class Instance(Strict):
 
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
+    notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
@@ -146,9 +148,12 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
     return asked
 
 
-def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
+def egress_of(
+    routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Iterable[Asked] = ()
+) -> Egress:
     """Make the agent's way out. Raises DefinitionErrors with everything that cannot be, each with its key.
 
+    `agent` is what the agent's own program has to reach.
     Whether the owner has granted what is asked is another question (core/grant.py), asked before.
     """
     credentials = credentials_of(routine)
@@ -158,7 +163,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     if problems:
         raise DefinitionErrors(problems)
     policy = policy_of(
-        asked_by(routine.environment, routine.may, routine.repositories),
+        [*asked_by(routine.environment, routine.may, routine.repositories), *agent],
         presets,
         instance.network.rules(),
         _bindings(credentials, instance),

@@ -28,6 +28,7 @@ from tickover.core.event import (
     ReportClaimed,
     RetryScheduled,
     RunFinished,
+    RunMissed,
     RunRecovered,
     RunRefused,
     RunSkipped,
@@ -316,6 +317,12 @@ def _(fact: RunRefused, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: RunSkipped, row: RunRow, at: float) -> dict[str, Any]:
     return {"reason": fact.reason, **_never_ran(row, Execution.SKIPPED, at)}
+
+
+@changes_of.register
+def _(fact: RunMissed, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"reason": fact.reason}
 
 
 @changes_of.register

@@ -22,7 +22,7 @@ RETRY_WHEN: dict[str, frozenset[CauseCode]] = {
     "lost": frozenset({CauseCode.LOST}),
     "clone_failed": frozenset({CauseCode.CLONE_FAILED}),
     "setup_failed": frozenset({CauseCode.SETUP_FAILED}),
-    "timeout": frozenset({CauseCode.TIMEOUT}),
+    "timeout": frozenset({CauseCode.TIMEOUT, CauseCode.STALLED}),
     "agent_failed": frozenset({CauseCode.AGENT_FAILED}),
 }
 """The names that `retry.when` may use and the causes each stands for. No other cause is ever tried again."""
