@@ -41,5 +41,7 @@ class House:
     """Hosts under one name."""
     packages: Callable[[], Awaitable[Packages]]
     """The registries of this machine's package managers, asked of them. Raises TickoverError."""
+    lease_s: float
+    """Seconds that a run's lease lives without being renewed."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""
