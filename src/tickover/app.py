@@ -208,9 +208,10 @@ class Tickover:
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
 
         def possible(routine: Routine) -> None:
+            instance, known = house.instance(), house.presets()
             with loaded.placing():
-                egress_of(routine, house.instance(), house.presets())
-                verifier_egress_of(routine, house.instance(), house.presets())
+                egress_of(routine, instance, known)
+                verifier_egress_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
