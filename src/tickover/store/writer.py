@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -26,9 +26,12 @@ PATIENCE: Final = 1.0
 
 @dataclass(slots=True)
 class _Job:
-    work: Callable[[Database], Any]
+    """`work`, or a `row` that is written together with others."""
+
+    work: Callable[[Database], Any] | None
     future: Any
     loop: asyncio.AbstractEventLoop | None
+    row: Sequence[Any] = ()
     result: Any = None
     error: BaseException | None = None
 
@@ -44,8 +47,17 @@ class _Job:
 class GroupWriter:
     """A thread with a database connection of its own. It starts with the first job."""
 
-    def __init__(self, database: Database, soon: Callable[[], Callable[[Database], Any] | None]) -> None:
-        """`soon()` gives a job that has no hurry, or None; it goes along with a batch, or after a second."""
+    def __init__(
+        self,
+        database: Database,
+        soon: Callable[[], Callable[[Database], Any] | None],
+        rows: Callable[[Database, Sequence[Sequence[Any]]], Sequence[Any]],
+    ) -> None:
+        """`soon()` gives a job that has no hurry, or None; it goes along with a batch, or after a second.
+
+        `rows` writes many rows of `write_row` at once and returns a result for each.
+        """
+        self._rows = rows
         self._database = database
         self._soon = soon
         self._jobs: deque[_Job] = deque()
@@ -62,6 +74,13 @@ class GroupWriter:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._add(_Job(work, future, loop))
+        return await future
+
+    async def write_row(self, row: Sequence[Any]) -> Any:
+        """Write a row together with others; durable on return."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._add(_Job(None, future, loop, row))
         return await future
 
     def write_now(self, work: Callable[[Database], T]) -> T:
@@ -111,8 +130,14 @@ class GroupWriter:
     def _commit(self, batch: list[_Job]) -> None:
         try:
             with self._database.writing():
+                rows = [job for job in batch if job.work is None]
+                if rows:
+                    results = self._rows(self._database, [job.row for job in rows])
+                    for job, result in zip(rows, results, strict=True):
+                        job.result = result
                 for job in batch:
-                    job.result = job.work(self._database)
+                    if job.work is not None:
+                        job.result = job.work(self._database)
         except Exception as error:  # noqa: BLE001 - it is given to whoever asked
             if len(batch) == 1:
                 batch[0].error = error
