@@ -141,9 +141,7 @@ def measure(rows: dict[str, tuple[list[str], int | None, str]], given: argparse.
         print(
             f"{name:16} {rate:9.0f} {rate / base_rate:7.2f} {cost:7.0f} {base_cost / cost:7.2f} {p50:7.1f} {p99:7.1f}"
         )
-    print(
-        f"{given.connections} connections, {given.rounds} rounds of {given.seconds:g} s each, bodies of {len(BODY)} bytes;"
-    )
+    print(f"{given.connections} connections, {given.rounds} rounds of {given.seconds:g} s, {len(BODY)} bytes each;")
     print(
         "x base: events per second, and events per CPU second (goal: at least 0.8); the sender is this Python process"
     )
