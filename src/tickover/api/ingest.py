@@ -12,7 +12,7 @@ refused is counted by reason and minute; it stores no body, and its answer names
 | 408 | the body did not come in time |
 | 410 | paused |
 | 413 | larger than `max_body` |
-| 503 | too much at once; `Retry-After` says when |
+| 503 | too much at once, or the secret was not set; `Retry-After` says when |
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class Ingest:
         body = await self._read(head, receive_)
         delivery = Delivery(head.headers, body)
         secrets = [value for name in hook.secrets for value in self._secret(name)]
+        if hook.secrets and not secrets:  # ours to mend: the sender keeps it until then
+            raise _Refusal(503, "secret_missing", _RETRY)
         provider = hook.provider
         if hook.token is not None:
             provider = replace(provider, schemes=())
