@@ -23,7 +23,7 @@ from tickover.control.registry import Pushed, Registry
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.server import Server
 from tickover.control.step import Stepper
-from tickover.core.admission import Caps, by_hand
+from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.noticed import Notice
@@ -148,7 +148,8 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
-        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
+        counted = needs(loaded.routine.limits, Caps())
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
         accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
         if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
             return await refuse(house, accepted, refusal, observe)
