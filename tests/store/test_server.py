@@ -32,7 +32,7 @@ def events(routine: str = "r") -> list[dict[str, object]]:
 
 def put(
     store: SqliteStore, run: str, routine: str = "r", *, key: str | None = None, priority: int = 0, places: int = 1
-):
+) -> tuple[str, bool]:
     entry = Entry(run, routine, key, priority, places, NOW)
     return store.queue.enqueue(entry, lambda _counts: Admitted(events(routine), NOW))
 
