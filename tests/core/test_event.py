@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ EXAMPLES: list[Fact] = [
     facts.SandboxStarted(backend="bwrap", tier="sandbox", weaknesses=("a",), limits={"pids": 512}),
     facts.LayerReady(key="k", built=True, duration_s=3.0, bytes=4096, log_blob="sha256:00"),
     facts.AgentStarted(build="steps"),
+    facts.AgentReady(version_said="1.2.3", model="m", tools=("Bash",), connectors={"slack": "connected"}),
     facts.AgentOutput(stream="stdout", text="hello"),
     facts.AgentStep(id="one", lang="bash", title="One", exit=None, duration_s=0.1, ok=False),
     facts.AgentText(text="done"),
@@ -159,6 +161,15 @@ def test_output_is_text_or_blob_and_never_both_or_neither() -> None:
     for both in ({}, {"text": "a", "blob": "sha256:1"}):
         with pytest.raises(ValidationError, match="exactly one"):
             facts.AgentOutput.model_validate({"stream": "stderr", **both})
+
+
+def test_a_verdict_has_one_piece_of_evidence_for_each_check() -> None:
+    claimed = replace(PROVED, evidence_class=EvidenceClass.CLAIM, kind="output")
+    with pytest.raises(ValidationError, match=r"expect\[0\] stands twice in the evidence"):
+        facts.VerdictReached(outcome=Outcome.VERIFIED, reason="both", evidence=(PROVED, claimed))
+    stored = payload(facts.VerdictReached(outcome=Outcome.VERIFIED, reason="one", evidence=(PROVED,)))
+    with pytest.raises(JournalCorruptError, match="stands twice"):
+        decode(raw("verdict_reached", **{**stored, "evidence": stored["evidence"] * 2}))
 
 
 @pytest.mark.parametrize("execution", Execution)

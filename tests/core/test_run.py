@@ -151,7 +151,7 @@ ANYWHERE = "cancel_requested run_recovered finding phase_started:cleanup phase_f
 GATEWAY = "receipt_begun receipt_ended receipts_sealed connection_denied"
 BEFORE = "version_resolved sandbox_started layer_ready baseline_checked"
 AGENT = (
-    "agent_output agent_step agent_text agent_tool_call agent_tool_result agent_usage agent_finished"
+    "agent_ready agent_output agent_step agent_text agent_tool_call agent_tool_result agent_usage agent_finished"
     " report_claimed artifact_stored artifact_refused phase_started:artifacts"
 )
 AFTER = (

@@ -53,7 +53,7 @@ def judge(case: Given) -> Verdict:
             if check.before is not None:
                 before[term.id] = check.before
             if check.now is not None:
-                now[term.id] = Said(check.now, check.summary)
+                now[term.id] = Said(check.now, check.summary, check.class_)
     return decide(
         Contract(tuple(terms), case.may_write),
         before,
@@ -436,6 +436,45 @@ def test_every_verdict_has_a_reason_and_speaks_of_every_check(case: Given) -> No
     assert verdict.reasons
     assert verdict.reason.startswith(f"{verdict.outcome} (")
     assert len(verdict.evidence) == len(case.expect) + len(case.noop)
+
+
+others = st.sampled_from(EvidenceClass)
+
+
+@thoroughly
+@given(likely, st.lists(others, min_size=8, max_size=8))
+def test_what_is_said_of_another_class_than_the_contracts_never_makes_green(
+    case: Given, said: list[EvidenceClass]
+) -> None:
+    contract = _contract(case)
+    asked = {CheckList.EXPECT: case.expect, CheckList.NOOP: case.noop}
+    before = {term.id: found for term in contract.checks if (found := asked[term.list][term.index].before)}
+    now = {term.id: Said(PASS, "", class_) for term, class_ in zip(contract.checks, said, strict=False)}
+    verdict = decide(contract, before, now, case.claim, (), started=True, forwarded_writes=case.writes)
+    event(verdict.outcome)
+    fitting = {term.id for term in contract.checks if now[term.id].evidence_class is term.evidence_class}
+    assert all(check.result is (PASS if check.id in fitting else ERROR) for check in verdict.evidence)
+    assert all(check.id in fitting for check in verdict.evidence if check.proves)
+    if verdict.outcome is Outcome.VERIFIED:
+        assert all(term.id in fitting for term in contract.checks if term.list is CheckList.EXPECT)
+    if verdict.outcome is Outcome.NOOP:
+        assert all(term.id in fitting for term in contract.checks if term.list is CheckList.NOOP)
+
+
+def test_a_claim_said_in_the_place_of_an_effect_is_an_error_that_tells_the_classes() -> None:
+    term = CheckTerm(CheckList.EXPECT, 0, "receipt", EFFECT)
+    verdict = decide(Contract((term,)), {}, {term.id: Said(PASS, "I sent it", CLAIM)}, None, (), started=True)
+    assert verdict.outcome is Outcome.UNVERIFIED
+    assert verdict.reason.endswith("could not be evaluated: the contract asks for effect, and this was claim)")
+    unsaid = decide(Contract((term,)), {}, {term.id: Said(PASS, "I sent it")}, None, (), started=True)
+    assert unsaid.outcome is Outcome.UNVERIFIED
+
+
+def test_a_contract_has_one_check_for_each_place() -> None:
+    effect = CheckTerm(CheckList.EXPECT, 1, "receipt", EFFECT)
+    with pytest.raises(ValueError, match=r"expect\[1\] stands twice in the contract"):
+        Contract((effect, replace(effect, kind="file", evidence_class=CLAIM)))
+    assert Contract((effect, replace(effect, list=CheckList.NOOP), replace(effect, index=0))).checks
 
 
 @pytest.mark.parametrize("execution", Execution)

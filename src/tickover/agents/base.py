@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 from tickover.core.event import (
     AgentFinished,
     AgentOutput,
+    AgentReady,
     AgentStep,
     AgentText,
     AgentToolCall,
@@ -23,6 +24,7 @@ from tickover.core.event import (
     ReportClaimed,
     Scalar,
 )
+from tickover.core.network import Asked
 
 WORKSPACE = "/workspace"
 OURS = "/tickover"
@@ -31,6 +33,7 @@ OURS = "/tickover"
 Stream: TypeAlias = Literal["stdout", "stderr"]
 AgentFact: TypeAlias = (
     AgentOutput
+    | AgentReady
     | AgentText
     | AgentToolCall
     | AgentToolResult
@@ -56,10 +59,29 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """The skill a routine names, as found at the trusted commit."""
+    """The skill a routine names, as found at the trusted commit. `files` are all of its folder: path -> content."""
 
     name: str
     text: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    executable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A connector that the agent is offered: where it answers, and the tools without which the run is no success."""
+
+    name: str
+    url: str
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What an agent's program is installed from. `program` is its path below the folder npm installs into."""
+
+    npm: str
+    program: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +90,9 @@ class AgentTask:
 
     `inputs` and `event` come from outside and are never instructions. `boundary` is random, made for this attempt
     alone, and delimits them in a prompt. `output_limit` bounds the bytes of raw output that are kept.
+    `program` is the installed build inside the sandbox, `trusted` what the trusted commit tells agents (path ->
+    content), `schema` the JSON Schema of the result that a check asks for. An empty `model` or `model_url` is the
+    agent's own.
     """
 
     boundary: str
@@ -81,6 +106,13 @@ class AgentTask:
     env: Mapping[str, str] = field(default_factory=dict)
     workspace: str = WORKSPACE
     output_limit: int = 64 << 20
+    program: str = ""
+    model: str = ""
+    model_url: str = ""
+    replace_system_prompt: bool = False
+    trusted: Mapping[str, bytes] = field(default_factory=dict)
+    schema: str = ""
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +147,21 @@ class Parser(Protocol):
 
 
 class Agent(Protocol):
-    """An adapter. `build` names exactly what runs and is part of a run's version."""
+    """An adapter. `build` names exactly what runs and is part of a run's version; with a `package`, so is its version.
+
+    `speaks` says that it tells when it is ready and what it does,
+    so that a watchdog can hear whether it still lives.
+    """
 
     name: ClassVar[str]
+    package: ClassVar[Package | None]
+    speaks: ClassVar[bool]
 
     @property
     def build(self) -> str: ...
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        """Say what the agent itself has to reach, where the routine's variables are `env`."""
 
     def plan(self, task: AgentTask) -> AgentPlan:
         """Say how to start. Raises UsageError where the task cannot be this agent's."""

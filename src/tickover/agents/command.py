@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from typing import ClassVar
 
-from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Parser, Stream
+from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Package, Parser, Stream
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import OutputLog
 from tickover.core.errors import UsageError
+from tickover.core.network import Asked
 
 
 class CommandParser:
@@ -36,7 +38,13 @@ class Agent:
     """Runs `argv`."""
 
     name: ClassVar[str] = "command"
+    package: ClassVar[Package | None] = None
+    speaks: ClassVar[bool] = False
     build = "command@1"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        del env
+        return ()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.argv or not task.argv[0]:

@@ -46,6 +46,13 @@ class OutputLog:
         self.dropped += size
         return [*self.flush(), AgentOutput(stream=stream, text="", truncated=True)] if first and size else []
 
+    def takes(self, size: int) -> bool:
+        """Say whether `size` bytes that are kept as something else than output still fit, and count them if so."""
+        if self.dropped or size > self._room:
+            return False
+        self._room -= size
+        return True
+
     def flush(self) -> list[AgentFact]:
         facts: list[AgentFact] = []
         for stream, parts in self._gathered.items():

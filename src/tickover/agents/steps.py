@@ -9,11 +9,12 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
-from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTask, Block, Parser, Stream
+from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTask, Block, Package, Parser, Stream
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import LineSplitter, OutputLog
@@ -21,6 +22,7 @@ from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.event import AgentFinished, AgentStep, FindingReported
 from tickover.core.finding import FindingCode, found
+from tickover.core.network import Asked
 from tickover.core.status import AgentStatus
 
 RUNNER = f"{OURS}/steps.py"
@@ -131,10 +133,16 @@ class Agent:
     """Runs the task's blocks."""
 
     name: ClassVar[str] = "steps"
+    package: ClassVar[Package | None] = None
+    speaks: ClassVar[bool] = False
 
     @property
     def build(self) -> str:
         return f"steps@{hashlib.sha256(_runner()).hexdigest()[:12]}"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        del env
+        return ()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.blocks:

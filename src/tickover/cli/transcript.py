@@ -15,6 +15,7 @@ from tickover.core.cause import Cause
 from tickover.core.event import (
     AgentFinished,
     AgentOutput,
+    AgentReady,
     AgentStarted,
     AgentStep,
     AgentText,
@@ -151,6 +152,13 @@ class Transcript:
         self._row(Ink(f"agent      {fact.build or 'started'}", "dim"))
 
     @_fact.register
+    def _(self, fact: AgentReady, event: JournalEvent) -> None:
+        del event
+        connectors = ", ".join(f"{name} {state}" for name, state in fact.connectors.items())
+        words = " ".join(filter(None, (fact.version_said, fact.model, connectors)))
+        self._row(Ink(f"ready      {words}", "dim"))
+
+    @_fact.register
     def _(self, fact: AgentOutput, event: JournalEvent) -> None:
         del event
         text = fact.text
@@ -200,6 +208,8 @@ class Transcript:
             how += f", signal {fact.signal}"
         if fact.reason and fact.status is not AgentStatus.COMPLETED:
             how += f": {fact.reason}"
+        if fact.said:
+            how += f" (its own word: {fact.said})"
         self._row(Ink(how, "dim"))
 
     @_fact.register

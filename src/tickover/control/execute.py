@@ -19,9 +19,11 @@ from typing import TypeVar
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
+from tickover.control.grants import require_grants
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
+from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.settle import finish, settle
@@ -40,6 +42,7 @@ from tickover.core.event import (
     VerdictReached,
 )
 from tickover.core.finding import FindingCode, found
+from tickover.core.outside import findings_outside, unknown_writes
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
@@ -94,6 +97,7 @@ class Attempt:
         self.kept = kept
         self.number = number
         self.walk = Walk(record, kept)
+        self.ways = Ways(house, accepted.routine, record, kept)
         self.judge: Judge | None = None
 
     async def run(self) -> Retry | None:
@@ -112,7 +116,7 @@ class Attempt:
                 return await self._could_not_start(error)
             try:
                 async with self.walk.timed(Phase.AGENT):
-                    worked = await work(self.house, self.accepted, prepared, self.record, self.kept, teardown)
+                    worked = await work(self.accepted, prepared, self.record, self.kept, self.ways, teardown)
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
                     raise
@@ -123,9 +127,11 @@ class Attempt:
 
     async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
         async with self.walk.timed(Phase.PREFLIGHT):
+            await require_grants(self.house, self.accepted)
+            await self.ways.learn()
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
-        prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, teardown)
+        prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
         async with self.walk.timed(Phase.BASELINE):
             self.judge = Judge(self.house, self.accepted, prepared, self.record)
             await self.walk.unless_cancelled(self.judge.baseline())
@@ -172,6 +178,8 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
+        await self.record.add(*map(FindingReported.of, findings_outside(row, self.routine)))
+        row = self.record.row()
         verdict = decide(
             self.judge.contract,
             row.first_baseline(),
@@ -179,6 +187,7 @@ class Attempt:
             row.claim.status if row.claim else None,
             row.findings_of_attempt(),
             started=row.agent_started,
+            forwarded_writes=row.network.writes,
         )
         reached = VerdictReached(
             outcome=verdict.outcome, reason=verdict.reason, evidence=verdict.evidence, findings=verdict.findings
@@ -197,6 +206,7 @@ class Attempt:
             checks=self.judge.contract.checks if self.judge else (),
             baseline_then=row.first_baseline(),
             baseline_now={id_: said.result for id_, said in self.judge.results.items()} if self.judge else {},
+            unknown_writes=unknown_writes(row),
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
         if isinstance(decision, Stop) or self.kept.gone.is_set():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tickover.agents.base import Agent
 from tickover.checks.base import Check
+from tickover.core.instance import Instance
+from tickover.core.network import Preset
+from tickover.gateway.packages import Packages
+from tickover.gateway.session import Gateway
 from tickover.sandbox.base import Backend, BackendReport
 from tickover.store.base import Blobs, Store
 from tickover.workspace.mirror import Mirrors
@@ -31,3 +35,11 @@ class House:
     check: Callable[[str], Check[Any]]
     report: Callable[[], Awaitable[BackendReport]]
     """What the sandbox gives here; really started once."""
+    instance: Callable[[], Instance]
+    """The instance's configuration as it is now. Raises DefinitionErrors."""
+    presets: Callable[[], Mapping[str, Preset]]
+    """Hosts under one name."""
+    packages: Callable[[], Awaitable[Packages]]
+    """The registries of this machine's package managers, asked of them. Raises TickoverError."""
+    gateway: Gateway
+    """The only process that lets anything out of a sandbox."""

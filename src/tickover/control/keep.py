@@ -1,16 +1,20 @@
-"""Holding a run while it is worked on: the lease is renewed, and a wish to cancel is heard."""
+"""Holding a run while it is worked on: the lease is renewed, and a wish to cancel is heard.
+
+Whoever lets something out of the run's sandboxes does so until the lease's deadline and no longer: that is counted from
+before the heartbeat was sent, on a clock that goes on while a machine sleeps, so that it ends before the store's does.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from tickover.control.failure import Ended
 from tickover.core.cause import CauseCode
 from tickover.core.status import Execution
+from tickover.gateway.fence import boot_time
 from tickover.store.base import Lease, Leases, Runs, StaleFenceError
 
 T = TypeVar("T")
@@ -21,7 +25,11 @@ _BEAT: Final = 0.5  # seconds between two looks
 class Kept:
     """A lease that is renewed in the background. `gone` is set when the run was cancelled or taken over."""
 
-    def __init__(self, leases: Leases, runs: Runs, lease: Lease) -> None:
+    def __init__(self, leases: Leases, runs: Runs, lease: Lease, *, ttl: float = TTL) -> None:
+        self._ttl = ttl
+        self._deadline = 0.0
+        self._followers: list[Callable[[float], None]] = []
+        self._renewed = asyncio.Event()
         self._leases = leases
         self._runs = runs
         self._lease = lease
@@ -41,26 +49,43 @@ class Kept:
             await asyncio.gather(self._task, return_exceptions=True)
         await asyncio.to_thread(self._leases.release, self._lease)
 
+    async def deadline(self) -> float:
+        """Return until when the run is surely ours, in seconds of CLOCK_BOOTTIME."""
+        await self._renewed.wait()
+        return self._deadline
+
+    def follow(self, follower: Callable[[float], None]) -> Callable[[], None]:
+        """Tell of each new deadline; return the way to stop that."""
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower)
+
     def cancel(self) -> None:
         """Stop the run from this process, at once."""
         self.why = self.why or "cancelled"
         self.gone.set()
 
     async def _beat(self) -> None:
-        renewed = time.monotonic()
+        await self._renew()
         while not self.gone.is_set():
-            await asyncio.sleep(_BEAT)
+            await asyncio.sleep(min(_BEAT, self._ttl / 3))
+            if self._deadline - boot_time() < self._ttl * 2 / 3:
+                await self._renew()
             row = await asyncio.to_thread(self._runs.get, self._lease.run)
             if row.row.get("cancel_requested_by"):
                 self.cancel()
-            if time.monotonic() - renewed < TTL / 3:
-                continue
-            try:
-                self._lease = await asyncio.to_thread(self._leases.renew, self._lease, TTL)
-            except StaleFenceError:
-                self.why = "taken over"
-                self.gone.set()
-            renewed = time.monotonic()
+
+    async def _renew(self) -> None:
+        asked = boot_time()
+        try:
+            self._lease = await asyncio.to_thread(self._leases.renew, self._lease, self._ttl)
+        except StaleFenceError:
+            self.why = "taken over"
+            self.gone.set()
+        else:
+            self._deadline = asked + self._ttl
+            for follower in self._followers:
+                follower(self._deadline)
+        self._renewed.set()
 
 
 async def unless_gone(what: Awaitable[T], kept: Kept) -> T:

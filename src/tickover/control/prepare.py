@@ -14,14 +14,17 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from tickover.agents.base import Block, Skill
+from tickover.agents.base import Agent, Block, Skill
+from tickover.control.agent import build_of, installed, skill_of, trusted_words
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
+from tickover.control.network import Ways
 from tickover.control.record import Recorder
 from tickover.control.walk import Walk
 from tickover.core.definition import Routine
 from tickover.core.event import FindingReported, LayerReady, VersionResolved
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Identity
 from tickover.core.status import Phase
 from tickover.core.text import one_line
 from tickover.routines.skill import IN_REPOSITORY, find_skill
@@ -51,6 +54,11 @@ class Resolved:
     blocks: tuple[Block, ...]
     version: str
     report: BackendReport
+    agent: Agent
+    build: str
+    """Exactly what works, with its version where it has one."""
+    trusted_words: Mapping[str, bytes]
+    """What the trusted commit tells agents: CLAUDE.md and `.claude/`."""
 
     async def trusted_files(self, globs: Sequence[str]) -> Sequence[TrustedFile]:
         """Return the files of the one repository's trusted commit that `globs` name."""
@@ -66,6 +74,8 @@ class Prepared:
     layers: tuple[Path, ...]
     workspace: Workspace
     folders: Folders
+    program: str
+    """The agent's installed program inside; "" for one that needs none."""
     state: str | None
     """Digest of the state the run began from; None: there was none, or the routine keeps none."""
 
@@ -93,7 +103,8 @@ async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolve
     pinned = {f.path.removeprefix("checks/"): own.read(f.path) or b"" for f in own.list("checks")}
     found = await _skill(accepted, trees)
     blocks = _blocks(accepted, found) if routine.agent_name == "steps" else ()
-    build = house.agent(routine.agent_name).build
+    agent = house.agent(routine.agent_name)
+    build = build_of(house.data, agent, routine.agent_version)
     version = resolve_version(
         accepted.loaded.raw,
         routine.environment,
@@ -109,8 +120,9 @@ async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolve
             agent_build=build,
         )
     )
-    skill = Skill(found.name, found.body) if found else None
-    return Resolved(subject, trusted, trees, pinned, skill, blocks, version, report)
+    skill = skill_of(found) if found else None
+    words = await trusted_words(trees) if agent.speaks else {}
+    return Resolved(subject, trusted, trees, pinned, skill, blocks, version, report, agent, build, words)
 
 
 def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
@@ -139,15 +151,27 @@ async def _skill(accepted: Accepted, trees: Mapping[str, Tree]) -> Found | None:
 
 
 async def prepare(
-    house: House, accepted: Accepted, resolved: Resolved, record: Recorder, walk: Walk, teardown: AsyncExitStack
+    house: House,
+    accepted: Accepted,
+    resolved: Resolved,
+    record: Recorder,
+    walk: Walk,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Prepared:
     """Make the folders, each in its phase; they are held until `teardown`."""
     routine = accepted.routine
     folders = Folders(house.data, house.backend)
     layers: tuple[Path, ...] = ()
+    program = ""
+    if resolved.agent.package is not None:
+        async with walk.timed(Phase.LAYER):
+            layer, program = await walk.unless_cancelled(installed(house, resolved.build, resolved.agent, teardown))
+            layers = (layer,)
     if routine.environment.setup.run is not None:
         async with walk.timed(Phase.LAYER):
-            layers = (await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, teardown)),)
+            layer = await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown))
+            layers = (*layers, layer)
     async with walk.timed(Phase.CLONE):
         current = house.store.states.current(routine.name) if routine.state else None
         state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
@@ -161,11 +185,17 @@ async def prepare(
                 )
             )
         )
-    return Prepared(resolved, layers, workspace, folders, current.digest if current else None)
+    return Prepared(resolved, layers, workspace, folders, program, current.digest if current else None)
 
 
 async def _layer(
-    house: House, routine: Routine, resolved: Resolved, folders: Folders, record: Recorder, teardown: AsyncExitStack
+    house: House,
+    routine: Routine,
+    resolved: Resolved,
+    folders: Folders,
+    record: Recorder,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Path:
     environment = routine.environment
     setup = Setup(
@@ -181,10 +211,12 @@ async def _layer(
     async def known() -> list[str]:
         return [entry.path for tree in resolved.trees.values() for entry in await tree.entries()]
 
-    layers = Layers(house.data, house.backend, folders)
     timeout = float(routine.limits.timeout)
+    limits = machine_limits(routine)
     try:
-        held, result = await layers.get(setup, limits=machine_limits(routine), timeout_s=timeout, known_paths=known)
+        async with ways.open(Identity.SETUP, ways.setup) as way:
+            layers = Layers(house.data, way, folders)
+            held, result = await layers.get(setup, limits=limits, timeout_s=timeout, known_paths=known)
     except SetupFailed as error:
         log = await asyncio.to_thread(house.blobs.put, error.output)
         detail: dict[str, JsonValue] = {"log_blob": log, "line": error.line}

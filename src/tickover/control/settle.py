@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from tickover.control.record import Recorder
 from tickover.core.cause import Cause, CauseCode
-from tickover.core.event import AttemptFinished, RunFinished, VerdictReached
+from tickover.core.event import AttemptFinished, FindingReported, RunFinished, VerdictReached
 from tickover.core.evidence import CheckId, EvidenceClass
+from tickover.core.outside import findings_outside
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, next_step
 from tickover.core.status import Execution, Outcome, Phase, exit_code
-from tickover.core.verdict import CheckTerm, Contract, Said, decide
+from tickover.core.verdict import CheckTerm, Contract, decide
 
 
 async def settle(record: Recorder, execution: Execution, code: CauseCode, hint: str) -> RunRow:
@@ -55,14 +56,16 @@ async def judge_left(record: Recorder, contract: Contract | None = None) -> None
 
     Where the routine's own contract is not at hand, what the journal knows of it must do.
     """
+    await record.add(*map(FindingReported.of, findings_outside(record.row())))
     row = record.row()
     verdict = decide(
         contract or _contract(row),
         row.first_baseline(),
-        {said.id: Said(said.result, said.summary) for said in row.evidence},
+        row.results(),
         row.claim.status if row.claim else None,
         row.findings_of_attempt(),
         started=row.agent_started,
+        forwarded_writes=row.network.writes,
     )
     await record.add(
         VerdictReached(

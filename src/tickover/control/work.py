@@ -11,20 +11,26 @@ from typing import Final
 
 from tickover.agents.base import AgentExit, AgentFact, AgentTask, Parser
 from tickover.control.dispatch import Accepted
-from tickover.control.house import House
 from tickover.control.keep import Kept
+from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
+from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
+from tickover.core.check import OutputCheck
+from tickover.core.definition import Routine
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
 from tickover.workspace.base import UPPER, Workspace
 
 _FLUSH: Final = 0.2  # seconds between two flushes of a live transcript
+_TOLD: Final = (CauseCode.MODEL_OVERLOADED, CauseCode.BUDGET)
+"""Causes that an agent's own word is enough for: they decide about another attempt, never about the work."""
 _LIMITS: Final = {"memory": FindingCode.MEMORY_LIMIT, "disk": FindingCode.DISK_LIMIT}
-PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PATH: Final = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 PLAIN_ENV: Final = {"PATH": PATH, "HOME": "/home/agent", "USER": "agent", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
@@ -38,7 +44,12 @@ class Worked:
 
 
 async def work(
-    house: House, accepted: Accepted, prepared: Prepared, record: Recorder, kept: Kept, teardown: AsyncExitStack
+    accepted: Accepted,
+    prepared: Prepared,
+    record: Recorder,
+    kept: Kept,
+    ways: Ways,
+    teardown: AsyncExitStack,
 ) -> Worked:
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
@@ -53,8 +64,13 @@ async def work(
         event=accepted.request.event,
         env=routine.environment.env,
         output_limit=int(routine.limits.output),
+        program=prepared.program,
+        model=routine.model if isinstance(routine.model, str) else "",
+        replace_system_prompt=routine.system_prompt == "replace",
+        trusted=prepared.resolved.trusted_words,
+        schema=_schema(routine, prepared),
     )
-    agent = house.agent(routine.agent_name)
+    agent = prepared.resolved.agent
     plan = agent.plan(task)
     spec = SandboxSpec(
         name=f"{record.run}-{record.attempt}",
@@ -67,35 +83,48 @@ async def work(
         files=plan.files,
         limits=machine_limits(routine),
     )
-    sandbox = await house.backend.start(spec)
+    way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
+    sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
-    await record.add(_started(prepared, spec), AgentStarted(build=agent.build))
+    started = _started(prepared, spec, in_force(ways.agent))
+    await record.add(started, AgentStarted(build=prepared.resolved.build))
     parser = agent.parser(task)
-    reader = asyncio.create_task(_read(sandbox, parser, record))
+    dog = Watchdog(routine.watch) if agent.speaks else None
+    reader = asyncio.create_task(_read(sandbox, parser, record, dog))
     flusher = asyncio.create_task(_flush(reader, parser, record))
     gone = asyncio.create_task(kept.gone.wait())
+    silent = asyncio.create_task(dog.silent() if dog else asyncio.Event().wait())
     stopped = ""
     try:
-        await asyncio.wait({reader, gone}, timeout=float(routine.limits.timeout), return_when=asyncio.FIRST_COMPLETED)
+        timeout = float(routine.limits.timeout)
+        await asyncio.wait({reader, gone, silent}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not reader.done():
-            stopped = "cancelled" if kept.gone.is_set() else "timed_out"
+            stalled = str(silent.result()) if silent.done() else "timed_out"
+            stopped = "cancelled" if kept.gone.is_set() else stalled
             await sandbox.kill()
         await asyncio.gather(reader, flusher)
         ended = await sandbox.wait()
+        await way.close()  # what it saw is in the journal before anything is judged
+        if way.broken.is_set():
+            stopped = "cut off"
     finally:
-        for running in (reader, flusher, gone):
+        for running in (reader, flusher, gone, silent):
             running.cancel()
-        await asyncio.gather(reader, flusher, gone, return_exceptions=True)
-    facts = parser.finish(AgentExit(ended.code, "timed_out" if stopped == "timed_out" else ended.reason))
+        await asyncio.gather(reader, flusher, gone, silent, return_exceptions=True)
+    late = stopped not in {"", "cancelled", "cut off"}
+    facts = parser.finish(AgentExit(ended.code, "timed_out" if late else ended.reason))
     await record.add(*facts, *_limit_findings(ended))
     workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
-    execution, cause = _how(ended, stopped, facts)
+    execution, cause = _how(ended, stopped, way.why, facts)
     return Worked(workspace, execution, cause)
 
 
-async def _read(sandbox: Sandbox, parser: Parser, record: Recorder) -> None:
+async def _read(sandbox: Sandbox, parser: Parser, record: Recorder, dog: Watchdog | None) -> None:
     async for stream, piece in sandbox.stream():
-        await record.add(*parser.feed(stream, piece))
+        facts = parser.feed(stream, piece)
+        if dog is not None:
+            dog.hear(facts)
+        await record.add(*facts)
 
 
 async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -> None:
@@ -104,12 +133,13 @@ async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -
         await record.add(*parser.flush())
 
 
-def _started(prepared: Prepared, spec: SandboxSpec) -> SandboxStarted:
+def _started(prepared: Prepared, spec: SandboxSpec, network: str) -> SandboxStarted:
     report = prepared.resolved.report
     limits = {name: value for name in ("memory", "cpus", "pids", "disk") if (value := getattr(spec.limits, name))}
     return SandboxStarted(
         backend=report.backend,
         tier=report.tier,
+        network=network,
         protections=tuple(c.name for c in report.capabilities if c.in_force),
         weaknesses=tuple(f"{c.name}: {c.detail}" for c in report.capabilities if not c.in_force),
         limits=limits,
@@ -121,12 +151,16 @@ def _limit_findings(ended: Exit) -> list[FindingReported]:
     return [] if code is None else [FindingReported.of(found(code))]
 
 
-def _how(ended: Exit, stopped: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
+def _how(ended: Exit, stopped: str, why: str, facts: Sequence[AgentFact]) -> tuple[Execution, Cause | None]:
     """Say what became of the process. None of it is about the work."""
     if stopped == "timed_out":
         return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.TIMEOUT, "raise `limits.timeout`, or do less")
     if stopped == "cancelled":
         return Execution.CANCELLED, Cause(Phase.AGENT, CauseCode.CANCELLED)
+    if stopped == "cut off":
+        return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, why)
+    if stopped:
+        return Execution.TIMED_OUT, Cause(Phase.AGENT, CauseCode.STALLED, stopped)
     if ended.reason == "broken":
         return Execution.FAILED, Cause(Phase.AGENT, CauseCode.INFRASTRUCTURE, ended.message)
     if ended.reason in _LIMITS:
@@ -134,4 +168,14 @@ def _how(ended: Exit, stopped: str, facts: Sequence[AgentFact]) -> tuple[Executi
     last = next((fact for fact in reversed(facts) if isinstance(fact, AgentFinished)), None)
     if last is not None and last.status is AgentStatus.COMPLETED:
         return Execution.COMPLETED, None
-    return Execution.FAILED, Cause(Phase.AGENT, CauseCode.AGENT_FAILED, last.reason if last else "")
+    why = last.reason if last else ""
+    if last is not None and last.cause is CauseCode.LOST:
+        return Execution.LOST, Cause(Phase.AGENT, CauseCode.LOST, why)
+    code = last.cause if last is not None and last.cause in _TOLD else CauseCode.AGENT_FAILED
+    return Execution.FAILED, Cause(Phase.AGENT, code, why)
+
+
+def _schema(routine: Routine, prepared: Prepared) -> str:
+    """Return the JSON Schema that the first `output` check compares the agent's result with, "" if there is none."""
+    path = next((check.schema_ for check in routine.expect if isinstance(check, OutputCheck)), None)
+    return prepared.resolved.pinned.get(path, b"").decode("utf-8", "replace") if path is not None else ""

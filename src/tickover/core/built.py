@@ -12,12 +12,15 @@ from typing import Literal, NamedTuple
 from tickover.core.check import Check, Gated
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
+from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command"})
-TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
+SPEAKING = frozenset({"claude-code", "codex"})
+"""Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
+VERSIONED = frozenset({"claude-code", "codex"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
 class Need(NamedTuple):
@@ -55,12 +58,19 @@ def _checks(routine: Routine) -> Iterator[tuple[str, Check]]:
 
 
 def _agent(routine: Routine) -> Iterator[str]:
-    if routine.agent_name not in AGENTS or routine.agent_version:
+    if routine.agent_name not in AGENTS or (routine.agent_version and routine.agent_name not in VERSIONED):
         yield "agent"
 
 
-def _triggers(routine: Routine) -> Iterator[str]:
-    return (f"on[{index}].{each.kind}" for index, each in enumerate(routine.on) if each.kind not in TRIGGERS)
+def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
+    """Places of a key that only agents that speak have a use for."""
+    places = _given(key)
+    return lambda routine: () if routine.agent_name in SPEAKING else places(routine)
+
+
+def _model(routine: Routine) -> Iterator[str]:
+    if routine.model is not None and not (isinstance(routine.model, str) and routine.agent_name in SPEAKING):
+        yield "model"
 
 
 def _kinds(routine: Routine) -> Iterator[str]:
@@ -84,32 +94,31 @@ def _base(routine: Routine) -> Iterator[str]:
         yield "environment.base"
 
 
-def _network(routine: Routine) -> Iterator[str]:
-    if routine.environment.network not in ("none", ()):
+def _observes(routine: Routine) -> Iterator[str]:
+    if routine.environment.network == "observe":
         yield "environment.network"
 
 
-def _credentials(routine: Routine) -> Iterator[str]:
-    if routine.environment.credentials:
-        yield "environment.credentials"
+def _connector_writes(routine: Routine) -> Iterator[str]:
+    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
 
 
 # THE table. A row goes when its behaviour is built.
 NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
-    *(Need(key, EVERY, _given(key)) for key in ("remote", "model", "task", "system_prompt", "isolation")),
+    Need("model", EVERY, _model),
+    *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
+    *(Need(key, EVERY, _given(key)) for key in ("remote", "isolation")),
     Need("repositories.ref", EVERY, _refs),
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
-    Need("environment.network", EVERY, _network),
-    Need("environment.credentials", EVERY, _credentials),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve", "watch")),
+    Need("environment.network: observe", SERVER, _observes),
+    Need("may", EVERY, _connector_writes),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
-    Need("on", SERVER, _triggers),
     Need("require_eval", SERVER, _given("require_eval")),
-    Need("notify", UP, _given("notify")),
 )
 
 

@@ -17,6 +17,7 @@ class CauseCode(StrEnum):
     SETUP_FAILED = "setup_failed"
     MODEL_OVERLOADED = "model_overloaded"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     AGENT_FAILED = "agent_failed"
     LIMIT = "limit"
     BUDGET = "budget"
@@ -41,6 +42,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.SETUP_FAILED: "the environment's setup script failed, so the agent was not started",
     CauseCode.MODEL_OVERLOADED: "the model's provider answered that it is overloaded",
     CauseCode.TIMEOUT: "the attempt ran longer than `limits.timeout`",
+    CauseCode.STALLED: "the agent gave no sign of life for as long as `watch` allows",
     CauseCode.AGENT_FAILED: "the agent ended with an error",
     CauseCode.LIMIT: "a limit of memory, processes, disk or output ended the agent",
     CauseCode.BUDGET: "the budget for tokens or cost was spent",

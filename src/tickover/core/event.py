@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from tickover.core.cause import Cause
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
-from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
+from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
@@ -121,6 +121,17 @@ class AgentStarted(_Fact):
     build: str = ""
 
 
+class AgentReady(_Fact):
+    """The agent says that it has started, and what it found. `connectors` maps a name to its own word for the state."""
+
+    type: Literal["agent_ready"] = "agent_ready"
+    version_said: str = ""
+    model: str = ""
+    session: str = ""
+    tools: tuple[str, ...] = ()
+    connectors: dict[str, str] = {}
+
+
 class AgentOutput(_Fact):
     """A piece of the agent's raw output: short as `text`, long as the digest of a `blob`. Hostile either way."""
 
@@ -179,11 +190,18 @@ class AgentUsage(_Fact):
 
 
 class AgentFinished(_Fact):
+    """How the agent ended. `cause` is why it did not complete, where that is known better than that it failed.
+
+    `said` is the agent's own word for its end (`success`, `turn.completed`), shown beside ours and believed by nobody.
+    """
+
     type: Literal["agent_finished"] = "agent_finished"
     status: AgentStatus
     exit: int | None = None
     signal: int | None = None
     reason: str = ""
+    cause: CauseCode | None = None
+    said: str = ""
 
 
 class ReceiptBegun(_Fact):
@@ -318,11 +336,19 @@ class AttemptFinished(_Fact):
 
 
 class VerdictReached(_Fact):
+    """The verdict and what it rests on: of each check what it said, once."""
+
     type: Literal["verdict_reached"] = "verdict_reached"
     outcome: Outcome
     reason: str
     evidence: tuple[CheckFact, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_word_each(self) -> VerdictReached:
+        if (twice := first_twice(self.evidence)) is not None:
+            raise ValueError(f"{twice} stands twice in the evidence")
+        return self
 
 
 class RetryScheduled(_Fact):
@@ -384,6 +410,7 @@ KnownFact: TypeAlias = Annotated[
     | SandboxStarted
     | LayerReady
     | AgentStarted
+    | AgentReady
     | AgentOutput
     | AgentStep
     | AgentText

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class EvidenceClass(StrEnum):
@@ -57,11 +58,17 @@ class CheckId:
         return f"{self.list.value}[{self.index}]"
 
 
+class _Placed(Protocol):
+    @property
+    def id(self) -> CheckId: ...
+
+
 class Said(NamedTuple):
-    """What one evaluation of a check said."""
+    """What one evaluation of a check said, and what kind of thing it looked at: a claim, where nobody says more."""
 
     result: CheckResult
     summary: str = ""
+    evidence_class: EvidenceClass = EvidenceClass.CLAIM
 
 
 NOT_EVALUATED = "it was not evaluated"
@@ -92,9 +99,23 @@ class CheckFact:
         return CheckId(self.list, self.index)
 
     @property
+    def said(self) -> Said:
+        return Said(self.result, self.summary, self.evidence_class)
+
+    @property
     def idle(self) -> bool:
         """Say whether it is a `noop` check that nobody had to ask: nothing to do was not claimed."""
         return self.list is CheckList.NOOP and self.result is CheckResult.ERROR and self.summary == NOT_EVALUATED
+
+
+def first_twice(checks: Iterable[_Placed]) -> CheckId | None:
+    """Return the first place that two of these checks have, or None."""
+    seen: set[CheckId] = set()
+    for check in checks:
+        if check.id in seen:
+            return check.id
+        seen.add(check.id)
+    return None
 
 
 def is_vacuous(list_: CheckList, *, guard: bool, baseline: CheckResult | None) -> bool:

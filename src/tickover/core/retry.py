@@ -22,7 +22,7 @@ RETRY_WHEN: dict[str, frozenset[CauseCode]] = {
     "lost": frozenset({CauseCode.LOST}),
     "clone_failed": frozenset({CauseCode.CLONE_FAILED}),
     "setup_failed": frozenset({CauseCode.SETUP_FAILED}),
-    "timeout": frozenset({CauseCode.TIMEOUT}),
+    "timeout": frozenset({CauseCode.TIMEOUT, CauseCode.STALLED}),
     "agent_failed": frozenset({CauseCode.AGENT_FAILED}),
 }
 """The names that `retry.when` may use and the causes each stands for. No other cause is ever tried again."""
@@ -93,7 +93,8 @@ def decide_retry(
 
 
 def _looks_outside(check: CheckTerm) -> bool:
-    outside = check.evidence_class in {EvidenceClass.EFFECT, EvidenceClass.STATE}
+    """Say whether it sees what was done outside; a receipt does, however little its check asks of it."""
+    outside = check.evidence_class in {EvidenceClass.EFFECT, EvidenceClass.STATE} or check.kind == "receipt"
     return outside and check.list is CheckList.EXPECT and not check.guard
 
 

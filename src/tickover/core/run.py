@@ -76,6 +76,7 @@ SEALED_NOTES = frozenset({"cancel_requested", "run_recovered", "finding", "phase
 
 _GATEWAY = {"receipt_begun", "receipt_ended", "receipts_sealed", "connection_denied"}
 _AGENT = {
+    "agent_ready",
     "agent_output",
     "agent_step",
     "agent_text",

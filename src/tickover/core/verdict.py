@@ -18,6 +18,7 @@ from tickover.core.evidence import (
     CheckResult,
     EvidenceClass,
     Said,
+    first_twice,
     is_vacuous,
 )
 from tickover.core.finding import Finding
@@ -47,10 +48,17 @@ class CheckTerm:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """All checks of a routine, and whether its `may` lets it change anything outside."""
+    """All checks of a routine, and whether its `may` lets it change anything outside.
+
+    Raises ValueError where two checks have one place: what one of them says would count for the other.
+    """
 
     checks: tuple[CheckTerm, ...] = ()
     may_write_outside: bool = False
+
+    def __post_init__(self) -> None:
+        if (twice := first_twice(self.checks)) is not None:
+            raise ValueError(f"{twice} stands twice in the contract")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +106,9 @@ def decide(
 ) -> Verdict:
     """Decide what was proved.
 
-    `baseline` is the run's first, from before the agent's first action; a check that has no result counts as
-    `error`. `claim` is what the agent said of its work, `started` whether it ever started in this run,
-    `forwarded_writes` how many writes left for the outside, over all attempts.
+    `baseline` is the run's first, from before the agent's first action; a check that has no result, or one of
+    another class than its own, counts as `error`. `claim` is what the agent said of its work, `started` whether it
+    ever started in this run, `forwarded_writes` how many writes left for the outside, over all attempts.
     """
     checks = tuple(_joined(term, baseline.get(term.id), results.get(term.id)) for term in contract.checks)
     case = _Case(
@@ -138,7 +146,7 @@ def too_weak(contract: Contract) -> str:
 
 
 def _joined(term: CheckTerm, before: CheckResult | None, said: Said | None) -> CheckFact:
-    result, summary = said or Said(CheckResult.ERROR, NOT_EVALUATED)
+    result, summary = _heard(term, said)
     return CheckFact(
         list=term.list,
         index=term.index,
@@ -150,6 +158,15 @@ def _joined(term: CheckTerm, before: CheckResult | None, said: Said | None) -> C
         vacuous=is_vacuous(term.list, guard=term.guard, baseline=before),
         summary=summary,
     )
+
+
+def _heard(term: CheckTerm, said: Said | None) -> tuple[CheckResult, str]:
+    """Return what was said of a check. Evidence of another class than the contract's is about something else."""
+    if said is None:
+        return CheckResult.ERROR, NOT_EVALUATED
+    if said.evidence_class is not term.evidence_class:
+        return CheckResult.ERROR, f"the contract asks for {term.evidence_class}, and this was {said.evidence_class}"
+    return said.result, said.summary
 
 
 def _never_started(case: _Case) -> list[str]:

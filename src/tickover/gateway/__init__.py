@@ -22,5 +22,13 @@ What moves the bytes:
     dial.py          an allowed name -> addresses, judged once -> a connection
     plane.py         a run's listeners, and what becomes of each connection
 
+What reads requests, on hosts that are inspected (the map is in inspect.py):
+
+    base.py          ports: receipts made durable, a credential's value, who hears of refusals
+    inspect.py       a connection's requests, one after the other, each judged and sent anew
+    guard.py         every protection, a method each          credential.py, glance.py, coding.py   what they need
+    reading.py, receive_pack.py   what of a body is read first      calls.py   numbers, `max`, receipts
+    exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
+
 What comes from a sandbox is hostile: every reader is bounded, and the only error it raises is a refusal.
 """

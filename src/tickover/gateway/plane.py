@@ -39,6 +39,8 @@ from tickover.gateway.wire import Wire
 _ALERTS = {403: ACCESS_DENIED, 421: UNRECOGNIZED_NAME}
 _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _TOLD_NAMES = 1000
+_LOOPBACK, _LOCALHOST = "127.0.0.1", "localhost"
+"""The one name that a sandbox finds without asking us: whoever dials it there means it here, if it is listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,8 @@ class Plane:
     async def _dialled(self, client: Wire) -> None:
         """Serve whoever has dialled a fake address."""
         address, port = client.local
-        passage = Passage("transparent", host=self._addresses.name_of(address) or address, port=port)
+        name = self._addresses.name_of(address) or (_LOCALHOST if address == _LOOPBACK else address)
+        passage = Passage("transparent", host=name, port=port)
         await self._account(_Visit(client, passage), self._serve_dialled)
 
     async def _serve_dialled(self, visit: _Visit) -> None:
@@ -339,6 +342,7 @@ class Plane:
         """Serve; answer a refusal in the client's own language; tell of the passage in any case."""
         passage = visit.passage
         begun = asyncio.get_running_loop().time()
+        refused = False
         try:
             try:
                 await serve(visit)
@@ -346,9 +350,10 @@ class Plane:
                 raise Refusal(408, "slow_peer", f"nothing useful within {self._limits.hello_s:g} s") from error
         except Refusal as refusal:
             passage.route, passage.reason, passage.says = Route.DENY, refusal.reason, refusal.detail
+            refused = self._fence.reason is None
             await self._refuse(visit, refusal)
         finally:
-            if self._fence.reason:
+            if self._fence.reason and not refused:
                 passage.reason, passage.says = self._fence.reason, "the run's traffic was cut off"
             visit.client.close()
             passage.sent = visit.client.received

@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tickover.gateway.glance import Glance
+
 SHORTEST = 6
 """Bytes: a shorter secret would blot out what is none."""
 
@@ -31,6 +33,8 @@ _CUT = {
 }
 """Escapes whose end may still come."""
 _HALF = re.compile(rb"\\u[dD][89abAB]" + _HEX + rb"{2}")
+_CROSSED = re.compile(rb"(?:%" + _HEX + rb"?|\\u[dD][89abAB]" + _HEX + rb"{2}|\\(?:u" + _HEX + rb"{0,3})?)\Z")
+"""An escape that may not be over where the stream is cut, in whatever way what stands before it is read."""
 _LONGEST_ESCAPE = 12
 _JSON_SIGNS = dict(zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True))
 _BLOTS = b"*#~^!$&()@?<>|;:,._-" + bytes(range(0x30, 0x7B))
@@ -129,14 +133,26 @@ def _beginning(text: bytes, pattern: bytes) -> int | None:
     return None
 
 
+class Forms:
+    """Everything that betrays some secrets, made once and shared by the scrubbers of many streams."""
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        self.patterns = sorted({form for secret in secrets for form in forms(secret)})
+        used = set(b"".join(self.patterns))
+        self.blot = bytes([next((sign for sign in _BLOTS if sign not in used), _BLOTS[0])])
+        self.spaces = any(b" " in pattern for pattern in self.patterns)
+        self.glance = Glance(self.patterns)
+
+
 class Scrubber:
     """Blots the secrets out of one stream. `hits` counts what was found."""
 
-    def __init__(self, secrets: Iterable[bytes]) -> None:
-        self._patterns = sorted({form for secret in secrets for form in forms(secret)})
-        used = set(b"".join(self._patterns))
-        self._blot = bytes([next((sign for sign in _BLOTS if sign not in used), _BLOTS[0])])
-        self._spaces = any(b" " in pattern for pattern in self._patterns)
+    def __init__(self, secrets: Forms | Iterable[bytes]) -> None:
+        known = secrets if isinstance(secrets, Forms) else Forms(secrets)
+        self._patterns = known.patterns
+        self._blot = known.blot
+        self._spaces = known.spaces
+        self._glance = known.glance
         self._held = b""
         self._blotted = 0
         self.hits = 0
@@ -154,7 +170,12 @@ class Scrubber:
         return self.feed(data) + self.finish()
 
     def _pass(self, data: bytes, *, last: bool) -> bytes:
-        stream = self._held + data
+        stream = self._held + data if self._held else data
+        if self._glance.certain and not last and not self._blotted and not self._glance.finds(stream):
+            end = self._glance.end(stream)
+            if not _CROSSED.search(stream, max(end - _LONGEST_ESCAPE, 0), end):
+                self._held = stream[end:]
+                return stream[:end]
         views = list(self._views(stream))
         found = [view.origin(at, at + len(pattern)) for view in views for at, pattern in self._occurrences(view.text)]
         end = len(stream) if last else self._safe_end(stream, views)

@@ -11,18 +11,27 @@ from tickover.gateway.refusal import Refusal
 from tickover.gateway.wire import Wire
 
 _READ_BYTES = 65_536
+_CUT_OFF = "UNEXPECTED_EOF_WHILE_READING"
+"""OpenSSL 3's name for an end without close_notify; a Python as old as 3.11.2 has no SSLEOFError for it."""
+_RECORD_BYTES = 16_384
 
 
 class Secure:
     """One end of TLS: the server's without `server_name`, else a client's that asks for that name."""
 
     def __init__(
-        self, wire: Wire, context: ssl.SSLContext, *, server_name: str | None = None, first: bytes = b""
+        self,
+        wire: Wire,
+        context: ssl.SSLContext,
+        *,
+        server_name: str | None = None,
+        first: bytes = b"",
+        session: ssl.SSLSession | None = None,
     ) -> None:
         self._wire = wire
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._is_server = server_name is None
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, self._is_server, server_name)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, self._is_server, server_name, session)
         self._incoming.write(first)
         self.ended_well = False
         """Whether the peer has said that this is the end (close_notify); without it, something may be missing."""
@@ -53,12 +62,12 @@ class Secure:
         """Return what has come, at least one byte; nothing at the end of the stream (see `ended_well`)."""
         while True:
             try:
-                data = self._tls.read(_READ_BYTES)
+                data = self._read_held()
             except ssl.SSLWantReadError:
                 self._flush()
-            except ssl.SSLEOFError:
-                return b""
             except ssl.SSLError as error:
+                if isinstance(error, ssl.SSLEOFError) or error.reason == _CUT_OFF:
+                    return b""
                 raise Refusal(400 if self._is_server else 502, "tls_broken", error.reason or "") from error
             else:
                 self.ended_well = not data
@@ -69,10 +78,56 @@ class Secure:
             else:
                 self._incoming.write_eof()
 
+    def _read_held(self) -> bytes:
+        """Read the records that are there: one call of OpenSSL's gives one of them."""
+        data = self._tls.read(_READ_BYTES)
+        if len(data) < _RECORD_BYTES or not self._incoming.pending:
+            return data
+        pieces, size = [data], len(data)
+        while size < _READ_BYTES and self._incoming.pending:
+            try:
+                data = self._tls.read(_READ_BYTES - size)
+            except ssl.SSLError:  # more is needed, or this is the end: the next call says which
+                break
+            if not data:
+                break
+            pieces.append(data)
+            size += len(data)
+        return b"".join(pieces)
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection to the same server may resume; TLS 1.3 has it only after the first answer."""
+        return self._tls.session
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self._tls.session_reused)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has said nothing that was not read, not even that this is the end."""
+        if data := self._wire.take():
+            self._incoming.write(data)
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            return self._wire.quiet
+        except ssl.SSLError:
+            pass
+        return False
+
+    def reset(self) -> None:
+        """Break off, so that nobody takes this for the end."""
+        self._wire.reset()
+
     def write(self, data: bytes) -> None:
         """Send; the fence of the wire decides whether it leaves."""
         if data:
-            self._tls.write(data)
+            try:
+                self._tls.write(data)
+            except ssl.SSLError:  # what was said before broke it
+                self._wire.reset()
             self._flush()
 
     async def drain(self) -> None:

@@ -6,6 +6,7 @@ Reading stops while nobody takes what came, and while the other side of a splice
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -32,6 +33,8 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.ending: asyncio.Future[None] = self._loop.create_future()
+        """Done once the peer sends no more, whether or not it still listens."""
         self.received = 0
         self.last_activity = self._loop.time()
 
@@ -58,6 +61,8 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended = True
+        if not self.ending.done():
+            self.ending.set_result(None)
         if self._peer:
             self._peer.write_eof()
             if self._peer.ended:
@@ -81,8 +86,9 @@ class Wire(asyncio.Protocol):
         self.ended = True
         self._writable.set()
         self._wake()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        for future in (self.closed, self.ending):
+            if not future.done():
+                future.set_result(None)
         if self._peer:
             self._peer.close()
 
@@ -121,6 +127,17 @@ class Wire(asyncio.Protocol):
         self.resume()
         return data
 
+    def take(self) -> bytes:
+        """Return what has come and was not read, without waiting."""
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has said nothing that was not read, not even that this is the end."""
+        return not self._held and not self.ended and not (self._transport is None or self._transport.is_closing())
+
     def unread(self, data: bytes) -> None:
         """Put back what was read too far."""
         self._held[:0] = data
@@ -130,8 +147,10 @@ class Wire(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> None:
+        """Say that nothing more comes; a peer that has reset the connection need not hear it."""
         if self._transport and not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""

@@ -6,6 +6,7 @@ Paths named `Path` lie on the host below the backend's data folder; targets are 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +63,45 @@ class ResourceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Ask for sockets that listen inside the sandbox's own network before its command starts, and belong to us.
+
+    Names (127.0.0.1:53, UDP and TCP) and a proxy (127.0.0.1:3128) are always among them; `ports` are those that a
+    client may dial at any address. There is still no interface but the loopback one: they are the only way out.
+    """
+
+    ports: tuple[int, ...] = ()
+
+
+NAMES_PORT = 53
+PROXY_PORT = 3128
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The sockets of a `Listen`, all listening; `dialled` in the order of its ports. Whoever has them closes them."""
+
+    udp_names: socket.socket
+    tcp_names: socket.socket
+    proxy: socket.socket
+    dialled: tuple[socket.socket, ...] = ()
+
+    def every(self) -> tuple[socket.socket, ...]:
+        return (self.udp_names, self.tcp_names, self.proxy, *self.dialled)
+
+    def close(self) -> None:
+        for each in self.every():
+            each.close()
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """Everything about one sandbox. `/` is the base, then `layers` (bottom first), then a fresh upper "root".
 
     `files` are small read-only files of ours (target -> bytes). `sealable` keeps the uppers in plain folders, so
     that `seal` can rename one into place; otherwise a backend may put them on a size-limited disk image.
     Files in /tickover, /check, /subject and /repo stand alone there, unless an overlay or bind lies there, too.
+    Without `listen` the network is empty: nothing in it answers.
     `uid` is what the command sees; who it is on the host is the backend's matter, never host uid 0.
     """
 
@@ -82,6 +116,7 @@ class SandboxSpec:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     uid: int = AGENT_UID
     sealable: bool = False
+    listen: Listen | None = None
 
 
 ExitReason = Literal["exited", "signalled", "memory", "disk", "killed", "broken"]
@@ -128,6 +163,9 @@ class Sandbox(Protocol):
     """A started sandbox."""
 
     name: str
+
+    def listening(self) -> Listening:
+        """Hand over the sockets that the spec's `listen` asked for, once; left alone, they close with `destroy`."""
 
     def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
         """Yield what the tree writes, as it comes, until both streams are closed. Call once."""

@@ -23,6 +23,8 @@ from typing import Any, Final
 from tickover.sandbox.base import (
     BackendReport,
     Exit,
+    Listen,
+    Listening,
     SandboxBroken,
     SandboxRefused,
     SandboxSpec,
@@ -40,6 +42,7 @@ _PIECE: Final = 64 << 10
 _MESSAGE: Final = 64 << 10
 _HELLO_SECONDS: Final = 120.0  # the sweep of what a killed launcher left comes first
 _AT_ONCE: Final = 16  # starts on their way: descriptors in flight and a socket's buffer are limited
+_NAMES_AND_PROXY: Final = 3  # listeners that are always among those asked for
 _QUEUED: Final = 16  # pieces read ahead of a slow reader
 
 
@@ -103,6 +106,15 @@ def _namespace(bwrap: str) -> list[str]:
     return [bwrap, *parts, "--"]
 
 
+def _without_launcher(bwrap: str) -> str:
+    """Return what the program that makes the launcher's pid namespace complains of, when it has nothing else to do."""
+    try:
+        done = subprocess.run([*_namespace(bwrap), "/bin/true"], capture_output=True, check=False, timeout=10)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return done.stderr.decode(errors="replace").strip()
+
+
 def _child_of(pid: int) -> int:
     """Return the only child of what gave the launcher a pid namespace: the launcher itself."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
@@ -161,7 +173,9 @@ class BwrapBackend:
             ours.close()
             launcher.kill()
             launcher.wait()
-            raise SandboxRefused("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
+            broken = SandboxBroken("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
+            why = _explain(broken, await asyncio.to_thread(_without_launcher, bwrap))
+            raise why if isinstance(why, SandboxRefused) else SandboxRefused(why.code, why.message)
         return cls(data, ours, launcher, {**hello["ok"], "pid": launcher.pid if weaken else _child_of(launcher.pid)})
 
     def _receive(self) -> None:
@@ -239,7 +253,7 @@ class BwrapBackend:
             raise SandboxRefused("sandbox.name", f"a sandbox named {spec.name} is here already")
         plan = json.dumps(self._plan(spec, weaken)).encode()
         async with self._starts:
-            starting = asyncio.ensure_future(self._start(spec.name, plan))
+            starting = asyncio.ensure_future(self._start(spec.name, plan, spec.listen))
             try:
                 return await asyncio.shield(starting)
             except asyncio.CancelledError:
@@ -248,7 +262,7 @@ class BwrapBackend:
                 undoing.add_done_callback(self._undone.discard)
                 raise
 
-    async def _start(self, name: str, plan: bytes) -> BwrapSandbox:
+    async def _start(self, name: str, plan: bytes, listen: Listen | None) -> BwrapSandbox:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         sandbox = self._sandboxes[name] = BwrapSandbox(self, name, out_read, err_read)
@@ -259,7 +273,15 @@ class BwrapBackend:
                 for descriptor in (out_write, err_write, null, given):
                     stack.callback(os.close, descriptor)
                 _write_all(given, plan)
-                answer = await self.ask("start", [given, null, out_write, err_write])
+                descriptors = [given, null, out_write, err_write]
+                if listen is not None:
+                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    stack.callback(ours.close)
+                    stack.callback(theirs.close)
+                    descriptors.append(theirs.fileno())
+                answer = await self.ask("start", descriptors)
+                if listen is not None:
+                    sandbox.take_listeners(ours, len(listen.ports))
         except BaseException as error:
             said = _drain(err_read)
             self.forget(name)
@@ -295,6 +317,7 @@ class BwrapBackend:
             "disk": limits.disk,
             "open_files": limits.files,
             "sealable": spec.sealable,
+            "listen": None if spec.listen is None else list(spec.listen.ports),
             "weaken": list(weaken),
         }
 
@@ -348,12 +371,28 @@ class BwrapSandbox:
         self._backend = backend
         self._pipes: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._listening: Listening | None = None
 
     def ended(self, message: dict[str, Any]) -> None:
         """Take the launcher's word that the tree is gone."""
         if not self._end.done():
             names = ("code", "reason", "message", "cpu_seconds", "peak_memory")
             self._end.set_result(Exit(**{name: message[name] for name in names if name in message}))
+
+    def take_listeners(self, channel: socket.socket, ports: int) -> None:
+        """Take what the launcher has sent: its answer came after it."""
+        channel.setblocking(False)
+        _, descriptors, _, _ = socket.recv_fds(channel, 64, _NAMES_AND_PROXY + ports, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # recv_fds of Python 3.11 forgets its flags
+        udp, tcp, proxy, *dialled = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+        self._listening = Listening(udp, tcp, proxy, tuple(dialled))
+
+    def listening(self) -> Listening:
+        if self._listening is None:
+            raise SandboxBroken("sandbox.no_listeners", f"{self.name} has no listeners, or they were handed over")
+        taken, self._listening = self._listening, None
+        return taken
 
     async def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
         """Yield output as it comes (see the port)."""
@@ -435,6 +474,9 @@ class BwrapSandbox:
         for descriptor in self._pipes.values():
             os.close(descriptor)
         self._pipes = {}
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
 
 
 async def _undo(starting: asyncio.Future[BwrapSandbox]) -> None:

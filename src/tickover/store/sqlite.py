@@ -25,11 +25,15 @@ from tickover.store.base import (
 )
 from tickover.store.database import Database
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
+from tickover.store.instance import SqliteGrants, SqliteSecrets
 from tickover.store.queue import SqliteQueue
 from tickover.store.records import SqliteResources, SqliteStates, SqliteVerifierRecords, read_head
 from tickover.store.registry import SqliteRoutines
 from tickover.store.rules import columns, printable, run_id
 from tickover.store.schedules import SqliteSchedules
+from tickover.store.sqlite_access import SqliteAudit, SqliteTokens
+from tickover.store.sqlite_outbox import SqliteOutbox
+from tickover.store.sqlite_usage import SqliteUsage
 from tickover.store.wake import ENGINE, Wakes
 
 _REBUILD_STEP = 1000
@@ -50,6 +54,12 @@ class SqliteStore:
         self.verifier = SqliteVerifierRecords(self._database, clock)
         self.states = SqliteStates(self._database, clock)
         self.resources = SqliteResources(self._database, clock)
+        self.secrets = SqliteSecrets(self._database, clock)
+        self.grants = SqliteGrants(self._database, clock)
+        self.tokens = SqliteTokens(self._database)
+        self.audit = SqliteAudit(self._database, clock)
+        self.outbox = SqliteOutbox(self._database)
+        self.usage = SqliteUsage(self._database)
         self.routines = SqliteRoutines(self._database)
         self.queue = SqliteQueue(self._database, self.journal, self._wakes)
         self.schedules = SqliteSchedules(self._database, self._wakes)

@@ -22,6 +22,7 @@ from tickover.control.step import Stepper
 from tickover.core.admission import Caps
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import AgentStarted, AttemptFinished, AttemptStarted, Fact, VerdictReached, payload
+from tickover.core.instance import Instance
 from tickover.core.noticed import Notice
 from tickover.core.retry import Retry
 from tickover.core.row import RunRow
@@ -111,6 +112,10 @@ class ToldServer:
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
             report=cast("Any", None),
+            instance=Instance,
+            presets=dict,
+            packages=cast("Any", None),
+            gateway=cast("Any", None),
         )
         stepper = Stepper(
             house, self.store, self.registry, self.clock, lambda: self.caps, aftermath, work=self._attempt

@@ -79,10 +79,18 @@ class SetupFailed(TickoverError):  # noqa: N818 - the word users see
 
 
 class Layers:
-    """Sealed root layers below `data`/layers/setup. `data` is the backend's data folder."""
+    """Sealed root layers below `data`/layers/`kind`. `data` is the backend's data folder."""
 
-    def __init__(self, data: Path, backend: Backend, folders: Folders, clock: Callable[[], float] = time.time) -> None:
-        self.shelf = Shelf(Path(os.path.realpath(data)) / "layers" / "setup", clock)
+    def __init__(
+        self,
+        data: Path,
+        backend: Backend,
+        folders: Folders,
+        clock: Callable[[], float] = time.time,
+        *,
+        kind: str = "setup",
+    ) -> None:
+        self.shelf = Shelf(Path(os.path.realpath(data)) / "layers" / kind, clock)
         self._backend = backend
         self._folders = folders
 

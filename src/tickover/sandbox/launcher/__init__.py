@@ -5,6 +5,7 @@ seccomp   the system call filter, table-driven (pure)
 kernel    the system calls that Python does not offer
 procfs    what /proc tells about the processes of a sandbox
 identity  a private range of uids per sandbox, and id-mapped mounts into it (root only)
+listeners sockets inside a sandbox's network, handed out of it
 skeleton  the root file system of `base: host`
 cgroups   memory, pids, cpu, freezer: v1 and v2
 disk      a size-limited file system per sandbox (root)

@@ -1,7 +1,7 @@
 """System calls that the standard library does not offer, each raising OSError with its own name.
 
 Numbers 425 and up are the same on every architecture; the few below differ and are tabled per machine.
-Sources: linux/include/uapi/linux/{mount,sched,loop,openat2}.h and the man pages of section 2.
+Sources: linux/include/uapi/linux/{mount,sched,loop,openat2,nsfs}.h and the man pages of section 2.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWUSER: Final = 0x1000_0000
+CLONE_NEWNET: Final = 0x4000_0000
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOATIME: Final = 1024
@@ -41,6 +42,7 @@ _SYS_MOVE_MOUNT: Final = 429
 _SYS_OPENAT2: Final = 437
 _SYS_MOUNT_SETATTR: Final = 442
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_NS_GET_USERNS: Final = 0xB701
 _LOOP_CTL_GET_FREE: Final = 0x4C82
 _LOOP_CONFIGURE: Final = 0x4C0A
 _LO_FLAGS_AUTOCLEAR: Final = 4
@@ -68,6 +70,19 @@ def unshare(flags: int) -> None:
 def enter_user_namespace(descriptor: int) -> None:
     """Become part of a user namespace, with every capability in it: setns(2)."""
     _checked(_libc.setns(descriptor, CLONE_NEWUSER), "setns")
+
+
+def enter_network(network: int) -> None:
+    """Become part of a network namespace, with every capability over it: ioctl_ns(2), setns(2).
+
+    The user namespace that owns it is asked of it: bwrap may have made a second one within.
+    """
+    owner = fcntl.ioctl(network, _NS_GET_USERNS)
+    try:
+        enter_user_namespace(owner)
+    finally:
+        os.close(owner)
+    _checked(_libc.setns(network, CLONE_NEWNET), "setns")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

@@ -40,6 +40,11 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _SHARED_MEMORY: Final = 256 << 20  # bytes; Docker's default is 64 MiB, browsers want more
 _NUMBERS: Final = {"memory": 1 << 20, "cpus": 0.01, "pids": 4, "disk": 1 << 20}
 _MOST: Final = 1 << 50
+NAMES_PORT: Final = 53
+PROXY_PORT: Final = 3128
+TAKEN_PORTS: Final = frozenset({NAMES_PORT, PROXY_PORT})
+MOST_PORTS: Final = 64
+"""Listeners of one sandbox, beside names and the proxy: descriptors that cross a socket together (at most 253)."""
 
 
 class PlanError(ValueError):
@@ -83,6 +88,8 @@ class Plan:
     disk: int | None = None
     open_files: int = 4096
     sealable: bool = False
+    listen: tuple[int, ...] | None = None
+    """Ports for listeners inside, beside names and the proxy; None = no listener at all."""
     weaken: frozenset[str] = field(default_factory=frozenset)
 
     def keeps(self, protection: str) -> bool:
@@ -157,6 +164,17 @@ def _number(data: dict[str, Any], name: str) -> Any:
     return value if value is None or name == "cpus" else int(value)
 
 
+def _ports(value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    ports = tuple(value)
+    if len(ports) > MOST_PORTS or len(set(ports)) != len(ports):
+        raise PlanError(f"listeners are asked for at {len(ports)} ports: at most {MOST_PORTS}, each once")
+    if any(type(port) is not int or not 0 < port < 65536 or port in TAKEN_PORTS for port in ports):
+        raise PlanError(f"a port is a number from 1 to 65535 and none of {sorted(TAKEN_PORTS)}: {ports}")
+    return ports
+
+
 def parse(text: bytes, *, may_weaken: bool) -> Plan:
     """Parse and judge a plan from the unprivileged side. Raises PlanError."""
     try:
@@ -177,6 +195,7 @@ def parse(text: bytes, *, may_weaken: bool) -> Plan:
             disk=_number(data, "disk"),
             open_files=int(data["open_files"]),
             sealable=bool(data["sealable"]),
+            listen=_ports(data.get("listen")),
             weaken=frozenset(data.get("weaken", ())),
         )
         words = (*plan.argv, *plan.env, *plan.env.values())

@@ -16,6 +16,7 @@ from tickover.sandbox.launcher import cgroups, kernel, procfs
 from tickover.sandbox.launcher import plan as plans
 from tickover.sandbox.launcher.berth import Berth, Machine
 from tickover.sandbox.launcher.identity import AGENT
+from tickover.sandbox.launcher.listeners import hand_out
 
 START_SECONDS: Final = 20.0
 _FDS: Final = plans.Descriptors(arguments=3, status=4, block=5, seccomp=6)
@@ -47,11 +48,16 @@ class Process:
 
     # -- start ---------------------------------------------------------------------------------------------------
 
-    def start(self, stdin: int, stdout: int, stderr: int) -> None:
-        """Let bwrap build the sandbox. Raises StartError or OSError; then no process is left (the berth is)."""
+    def start(self, stdin: int, stdout: int, stderr: int, listeners: int | None = None) -> None:
+        """Let bwrap build the sandbox. Raises StartError or OSError; then no process is left (the berth is).
+
+        `listeners` is the socket over which the listeners that the plan asks for are handed out.
+        """
         try:
             self._prepare()
             self._spawn(stdin, stdout, stderr)
+            if listeners is not None and self.plan.listen is not None:
+                self._listen(self.plan.listen, listeners)
             self._limit_without_group()
             os.write(self.gate, b"x")
         except BaseException:
@@ -98,6 +104,13 @@ class Process:
         self.init = self._read_init()
         self.init_fd = os.pidfd_open(self.init)
         self.host_uid = os.stat(f"/proc/{self.init}").st_uid
+
+    def _listen(self, ports: tuple[int, ...], channel: int) -> None:
+        network = os.open(f"/proc/{self.init}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            hand_out(network, ports, channel)
+        finally:
+            os.close(network)
 
     def stands(self) -> bool:
         """Whether bwrap has built everything and let the command go. `gate` becomes writable at that moment."""

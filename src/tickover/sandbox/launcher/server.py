@@ -1,8 +1,9 @@
 """The launcher's loop: requests on a socketpair, one event when a sandbox ends.
 
 A request is one datagram of JSON, `{"id", "do", ...}`; `start` carries descriptors: the plan (a memfd), stdin,
-stdout, stderr. The answer is `{"id", "ok"}` or `{"id", "error", "message"}`. An event is `{"event": "exit", "name",
-"code", "reason", ...}`. When the other side closes, every sandbox ends and so do we.
+stdout, stderr, and a socket over which the listeners come that the plan asks for. The answer is `{"id", "ok"}` or
+`{"id", "error", "message"}`. An event is `{"event": "exit", "name", "code", "reason", ...}`. When the other side
+closes, every sandbox ends and so do we.
 """
 
 from __future__ import annotations
@@ -145,8 +146,10 @@ class Launcher:
     # -- start ---------------------------------------------------------------------------------------------------
 
     def _start(self, request: Request, descriptors: list[int]) -> None:
-        text, stdin, stdout, stderr = descriptors
+        text, stdin, stdout, stderr, *listeners = descriptors
         plan = plans.parse(os.pread(text, os.fstat(text).st_size, 0), may_weaken=self.may_weaken)
+        if (plan.listen is None) is bool(listeners):
+            raise ValueError("listeners need a socket to be handed out over, and nothing else does")
         if plan.name in self.sandboxes or plan.name in self.leaving:
             raise ValueError(f"a sandbox named {plan.name} is here already")
         imaged = self.machine.images and not plan.sealable and plan.keeps("disk_limit") and plan.uppers
@@ -154,7 +157,7 @@ class Launcher:
         sandbox = Process(self.machine, plan, berth)
         try:
             berth.take(plan.name)
-            sandbox.start(stdin, stdout, stderr)
+            sandbox.start(stdin, stdout, stderr, *listeners[:1])
         except _FAILURES as error:
             self._clear(plan.name, berth, lambda error=error: self._fail(request["id"], error))  # type: ignore[misc]
             return

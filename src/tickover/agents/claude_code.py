@@ -1,0 +1,151 @@
+"""The agent `claude-code`: Claude Code's own CLI, headless. Its streams are read by `claude_stream.py`.
+
+Recipe and traps were measured with 2.1.197. What is told to it:
+
+- The routine's body is appended to the system prompt (or replaces it). The first user turn has the input block, then
+  `/SKILL` as its last part: so the skill starts by name, and input from outside is never its `$ARGUMENTS`.
+- Of the clone nothing configures it: `--setting-sources user` leaves out the project's hooks, settings, skills, agents
+  and CLAUDE.md, `--strict-mcp-config` its `.mcp.json`. CLAUDE.md, skills, agents, commands and rules of the *trusted*
+  commit are laid into its home; of trusted settings only `permissions`, because hooks name programs in the clone.
+- `IS_SANDBOX` must be exactly 1, or it refuses to work without asking in a sandbox whose user looks like root.
+- The key inside is a placeholder. The gateway puts the real one in.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
+from tickover.agents.briefing import environment, input_block, input_files, instructions
+from tickover.agents.claude_stream import ClaudeParser
+from tickover.agents.model_access import model_network
+from tickover.core.document import DocumentError, read_json
+from tickover.core.errors import UsageError
+from tickover.core.network import Asked
+
+PLACEHOLDER: Final = "sk-ant-placeholder-of-tickover"
+_START: Final = f"{OURS}/start.sh"
+_TURN: Final = f"{OURS}/turn.jsonl"
+_INSTRUCTIONS: Final = f"{OURS}/instructions.md"
+_HOME: Final = f"{OURS}/claude"
+_LONGEST_SCHEMA: Final = 64 << 10  # it stands in argv
+_TRUSTED: Final = ("agents/", "commands/", "rules/", "skills/", "output-styles/")
+_SCRIPT: Final = f"""\
+#!/bin/sh
+# Lay what the trusted commit says into the home, then run the agent with its first turn on stdin.
+set -eu
+mkdir -p "$HOME/.claude"
+if [ -d {_HOME} ]; then
+  cp -R {_HOME}/. "$HOME/.claude/"
+  chmod -R u+w "$HOME/.claude"
+fi
+if [ -f {OURS}/executable ]; then
+  while IFS= read -r file; do chmod u+x "$HOME/.claude/$file"; done < {OURS}/executable
+fi
+cat {_TURN} | "$@"  # a pipe: of a regular file on stdin the CLI reads nothing, and says that all went well
+"""
+_ENVIRONMENT: Final = {
+    "ANTHROPIC_API_KEY": PLACEHOLDER,
+    "IS_SANDBOX": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_MAX_RETRIES": "2",  # ten by default, and it tries a 401 again, too
+    "DISABLE_AUTOUPDATER": "1",
+    "MCP_CONNECTION_NONBLOCKING": "0",  # else the first turn may come before the connectors
+}
+
+
+class Agent:
+    """Runs the installed CLI."""
+
+    name: ClassVar[str] = "claude-code"
+    package: ClassVar[Package | None] = Package("@anthropic-ai/claude-code", "node_modules/.bin/claude")
+    speaks: ClassVar[bool] = True
+    build = "claude-code"
+
+    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+        return model_network(env.get("ANTHROPIC_BASE_URL", ""), "anthropic", self.name)
+
+    def plan(self, task: AgentTask) -> AgentPlan:
+        if not task.program:
+            raise UsageError(
+                "agent.not_installed",
+                "no build of `claude-code` is installed",
+                hint="tickover agent install claude-code@VERSION",
+            )
+        own = {"ANTHROPIC_BASE_URL": task.model_url} if task.model_url else {}
+        return AgentPlan(
+            argv=("/bin/sh", _START, task.program, *_flags(task)),
+            env={**environment(task), **_ENVIRONMENT, **own},
+            files=_files(task),
+            cwd=task.workspace,
+        )
+
+    def parser(self, task: AgentTask) -> Parser:
+        return ClaudeParser(task.output_limit, schema=bool(task.schema), offers=task.offers)
+
+
+def _flags(task: AgentTask) -> list[str]:
+    flags = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
+    flags += ["--dangerously-skip-permissions", "--setting-sources", "user", "--strict-mcp-config"]
+    flags += ["--session-id", str(uuid.uuid5(uuid.NAMESPACE_OID, task.boundary))]
+    if instructions(task):
+        flags += ["--system-prompt-file" if task.replace_system_prompt else "--append-system-prompt-file"]
+        flags += [_INSTRUCTIONS]
+    if task.model:
+        flags += ["--model", task.model]
+    if task.offers:
+        flags += ["--mcp-config", f"{OURS}/mcp.json"]
+    if task.schema:
+        if len(task.schema) > _LONGEST_SCHEMA:
+            text = f"the schema of the result has {len(task.schema)} characters, more than {_LONGEST_SCHEMA}"
+            raise UsageError("agent.schema_too_long", text)
+        flags += ["--json-schema", task.schema]
+    return flags
+
+
+def _files(task: AgentTask) -> dict[str, bytes]:
+    files = {_START: _SCRIPT.encode(), _TURN: _turn(task), **input_files(task), **_trusted(task)}
+    if instructions(task):
+        files[_INSTRUCTIONS] = instructions(task).encode("utf-8", "replace")
+    if task.offers:
+        servers = {offer.name: {"type": "http", "url": offer.url} for offer in task.offers}
+        files[f"{OURS}/mcp.json"] = json.dumps({"mcpServers": servers}, indent=2).encode() + b"\n"
+    return files
+
+
+def _turn(task: AgentTask) -> bytes:
+    """Return the first turn. The CLI reads a command only in the last part; what stands before it stays data."""
+    block = input_block(task)
+    work = f"/{task.skill.name}" if task.skill else task.task.strip()
+    parts = [{"type": "text", "text": text} for text in (block, work) if text]
+    return json.dumps({"type": "user", "message": {"role": "user", "content": parts}}).encode() + b"\n"
+
+
+def _trusted(task: AgentTask) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for path, content in task.trusted.items():
+        inner = path.removeprefix(".claude/")
+        if path in {"CLAUDE.md", ".claude/CLAUDE.md"} or (inner != path and inner.startswith(_TRUSTED)):
+            files[f"{_HOME}/{inner}"] = content
+        elif path == ".claude/settings.json":
+            files[f"{_HOME}/settings.json"] = _permissions(content)
+    if task.skill is None:
+        return files
+    folder = f"skills/{task.skill.name}"
+    files = {target: content for target, content in files.items() if not target.startswith(f"{_HOME}/{folder}/")}
+    files |= {f"{_HOME}/{folder}/{path}": content for path, content in task.skill.files.items()}
+    scripts = "".join(f"{folder}/{path}\n" for path in sorted(task.skill.executable) if "\n" not in path)
+    return files | ({f"{OURS}/executable": scripts.encode("utf-8", "surrogateescape")} if scripts else {})
+
+
+def _permissions(content: bytes) -> bytes:
+    """Return of trusted settings what cannot start a program. Raises UsageError: a rule that is lost is no rule."""
+    try:
+        settings: Any = read_json(content)
+    except DocumentError as error:
+        raise UsageError("agent.settings", f"the trusted .claude/settings.json cannot be read: {error}") from None
+    kept = {"permissions": settings["permissions"]} if isinstance(settings, dict) and "permissions" in settings else {}
+    return json.dumps(kept, indent=2).encode() + b"\n"

@@ -1,0 +1,83 @@
+"""What of a request's body must be read before it can be judged, or receipted; the rest is only passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tickover.core.enforcement import Body, JsonBody, Need, OtherBody, PushBody, read_body
+from tickover.core.lookup import JsonPath
+from tickover.core.receipt import Chosen, choose
+from tickover.gateway.asked import Asked
+from tickover.gateway.base import Channel
+from tickover.gateway.guard import Guard
+from tickover.gateway.http1 import Data, End, RequestReader
+from tickover.gateway.receive_pack import CommandReader
+
+MOST_BYTES = 1 << 20
+"""Bytes of a JSON body that are read; a longer one is no JSON that a rule allows."""
+
+NOT_READ = OtherBody("it was not read")
+
+
+@dataclass(slots=True)
+class Inflow:
+    """A request's body on its way in. `begin` was read already; `over` once nothing follows."""
+
+    client: Channel
+    reader: RequestReader
+    begin: bytes = b""
+    over: bool = False
+
+    async def more(self) -> bytes:
+        """Return the next bytes, none at the end. Raises Refusal for what is no body."""
+        while not self.over:
+            event = self.reader.next_event()
+            if isinstance(event, Data):
+                return event.data
+            if isinstance(event, End):
+                self.over = True
+            else:
+                self.reader.receive(await self.client.read())
+        return b""
+
+
+async def read_ahead(inflow: Inflow, asked: Asked, needed: Need) -> Body:
+    """Read as much of a body as is needed into `inflow.begin`, and return what it is."""
+    if not asked.has_body:
+        await inflow.more()
+        return None
+    if needed is Need.PUSH:
+        if asked.fields.tokens("content-encoding"):
+            return OtherBody("it is compressed")
+        commands = CommandReader()
+        while data := await inflow.more():
+            inflow.begin += data
+            if (found := commands.feed(data)) is not None:
+                return found
+        return OtherBody("it ends in the middle of its list of refs")
+    if needed is Need.NOTHING:
+        return NOT_READ
+    if asked.framing.length > MOST_BYTES:
+        return OtherBody(f"it is longer than {MOST_BYTES} bytes")
+    pieces = bytearray()
+    while data := await inflow.more():
+        pieces += data
+        if len(pieces) > MOST_BYTES:
+            break
+    inflow.begin = bytes(pieces)
+    if len(pieces) > MOST_BYTES:
+        return OtherBody(f"it is longer than {MOST_BYTES} bytes")
+    return read_body(tuple(asked.fields), inflow.begin)
+
+
+def chosen_of(body: Body, paths: Sequence[JsonPath], guard: Guard) -> Chosen | None:
+    """Return what a receipt keeps of a request's body."""
+    if not paths or body is None:
+        return None
+    return choose(body.value, paths, guard.redact) if isinstance(body, JsonBody) else Chosen(complete=False)
+
+
+def refs_of(body: Body) -> tuple[str, ...]:
+    """Return the updates of a push as a receipt keeps them: `ref old new`."""
+    return tuple(f"{each.ref} {each.old} {each.new}" for each in body.updates) if isinstance(body, PushBody) else ()

@@ -1,0 +1,115 @@
+"""The port of the gateway, as the one who works on a run sees it: a session per sandbox that may send something.
+
+A session is one sandbox's way out: opened before it starts, given the sandbox's listeners, kept alive by the lease, and
+closed with it. What it saw comes back to a `Witness`, who holds the run's journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tickover.core.egress import Egress
+from tickover.core.errors import TickoverError
+from tickover.core.receipt import Broken, Head, Identity, Link
+
+
+class GatewayGone(TickoverError):  # noqa: N818 - a state of the machine, not a fault of the caller
+    """The gateway's process ended, or could not begin (an `infrastructure` cause). Nothing passes any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret as it is stored: its kind and version, and the value under the instance's key."""
+
+    kind: str
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """Whose traffic a session is, what it may send, and until when.
+
+    `deadline` is in seconds of CLOCK_BOOTTIME, as a lease's end counted from before it was asked for. `head`, `calls`
+    and `counts` continue the run's chain of receipts: its last link, its calls, its writes by rule; over all attempts.
+    `sealed` are the credentials that were granted to the run, `roots` certificates that are trusted besides the
+    machine's, as PEM.
+    """
+
+    run: str
+    attempt: int
+    identity: Identity
+    egress: Egress
+    deadline: float
+    head: Head | None = None
+    calls: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sealed: Mapping[str, Sealed] = field(default_factory=dict)
+    roots: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """What did not pass, `times` over. The texts are hostile."""
+
+    host: str
+    port: int
+    code: str
+    says: str
+    method: str = ""
+    path: str = ""
+    times: int = 1
+
+
+class Witness(Protocol):
+    """Hears what a session saw, one call at a time, in order."""
+
+    async def linked(self, links: Sequence[Link]) -> None:
+        """Journal these receipts and return when they are durable: a write leaves no sooner.
+
+        If it raises, the session is cut off.
+        """
+
+    async def denied(self, denied: Sequence[Denied]) -> None: ...
+
+    async def sealed(self, head: Head) -> None:
+        """Journal the head of the chain: what stands before it can no longer be cut off unseen."""
+
+
+class Session(Protocol):
+    """One sandbox's way out."""
+
+    authority: bytes
+    """PEM of the certificate that this sandbox is to trust."""
+    gone: asyncio.Event
+    """Set when nothing passes any more though nobody closed it: the lease ran out, the gateway died."""
+    why: str
+    """Why it is `gone`, for people."""
+
+    async def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Give it the sandbox's listeners: names over UDP and TCP, the proxy, then every port that is dialled.
+
+        They are the gateway's from now on; ours are closed. Raises GatewayGone.
+        """
+
+    def renew(self, deadline: float) -> None:
+        """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""
+
+    async def close(self) -> None:
+        """End it: connections first. Returns when the witness has heard everything. Idempotent."""
+
+
+class Gateway(Protocol):
+    """The one process that lets anything out."""
+
+    async def open(self, passport: Passport, witness: Witness) -> Session:
+        """Begin a session. Raises GatewayGone, or the TickoverError that keeps the gateway from it."""
+
+    async def verify(self, run: str, links: Sequence[Link], sealed: Head, *, unfinished: bool = False) -> Broken | None:
+        """Say whether a run's chain of receipts holds: only the gateway has its key. Raises GatewayGone."""
+
+    async def close(self) -> None:
+        """End the process and every session."""

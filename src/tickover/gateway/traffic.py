@@ -1,0 +1,142 @@
+"""The traffic of one session, in the gateway's process: its fence, its plane, what it tells of both."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import IPv4Network
+from typing import Final
+
+from tickover.core.network import WEB_PORTS, Route
+from tickover.gateway import dns
+from tickover.gateway.base import Denial
+from tickover.gateway.certificates import RunAuthority, upstream_context
+from tickover.gateway.chain import Chain, Keep, SessionLedger
+from tickover.gateway.denials import Denials
+from tickover.gateway.dial import Dialler
+from tickover.gateway.fence import Fence
+from tickover.gateway.inspect import Inspector
+from tickover.gateway.own import screen_as_this_machine
+from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.session import Denied, Passport
+from tickover.gateway.values import SealedValues
+
+FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
+"""Loopback addresses that nothing listens at but the gateway: no route has to be made for them."""
+MOST_BYTES: Final = 256 << 30
+"""Bytes that one sandbox may move, both ways together."""
+SEAL_S: Final = 5.0
+"""Seconds between two looks at whether the chain has a new head."""
+
+_SERVER_ERROR: Final = 500
+_FAULTS: Final = frozenset(
+    {"connect_failed", "connect_timeout", "unresolvable", "upstream_closed", "slow_peer", "idle"}
+)
+"""Reasons that are an upstream's or the client's own: nothing was denied."""
+
+Tell = Callable[..., None]
+
+
+@lru_cache(maxsize=16)
+def trusting(roots: bytes) -> ssl.SSLContext:
+    """Return the context for upstreams that trusts these, too: one for all sessions, for it is large."""
+    return upstream_context(roots)
+
+
+class Traffic:
+    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
+
+    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+        self.passport = passport
+        policy = passport.egress.policy
+        below = () if policy.observe else [pattern.name for pattern in policy.names()]
+        self._authority = RunAuthority(passport.run, now=datetime.now(UTC), below=below)
+        self._chain = chain
+        self._sealed_at = chain.head
+        self._tell = tell
+        self._cut_told = False
+        self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
+        self.values = SealedValues(key, passport.sealed)
+        self.ledger = SessionLedger(chain, keep)
+        self._fence = Fence(passport.deadline, MOST_BYTES)
+        dialler = Dialler(screen=screen_as_this_machine)
+        self._inspector = Inspector(
+            run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
+            authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+        )  # fmt: skip
+        self._plane = Plane(
+            judge=policy.judge,
+            allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
+            addresses=dns.FakeAddresses(FAKE_ADDRESSES),
+            fence=self._fence,
+            tell=self._passed,
+            dialler=dialler,
+            inspect=self._inspector,
+        )
+        self._beat = asyncio.get_running_loop().call_later(SEAL_S, self._every_few_seconds)
+
+    @property
+    def authority(self) -> bytes:
+        return self._authority.pem
+
+    async def listen(self, listeners: Sequence[socket.socket]) -> None:
+        """Begin to serve the sandbox's listeners, in the order of the port's `listen`."""
+        udp, tcp, proxy, *dialled = listeners
+        for each in listeners:
+            each.setblocking(False)
+        await self._plane.open(Listeners(udp, tcp, proxy, tuple(dialled)))
+
+    def renew(self, deadline: float) -> None:
+        """Let it pass until then; one that is too late is told of, and nothing passes any more."""
+        if not self._fence.renew(deadline):
+            self._tell_cut()
+
+    def cut(self, reason: str) -> None:
+        """Break everything off, at once."""
+        self._fence.cut(reason)
+
+    async def close(self) -> None:
+        """End every connection, then tell what is left to be told."""
+        self._beat.cancel()
+        await self._plane.close()
+        await self._inspector.close()
+        self._denials.flush()
+        self._seal()
+
+    def _every_few_seconds(self) -> None:
+        if not self._fence.passes():
+            self._tell_cut()
+        self._seal()
+        self._beat = asyncio.get_running_loop().call_later(
+            min(SEAL_S, max(self._fence.remaining(), 0.1)), self._every_few_seconds
+        )
+
+    def _tell_cut(self) -> None:
+        if not self._cut_told:
+            self._cut_told = True
+            self._tell("cut", why=self._fence.reason)
+
+    def _seal(self) -> None:
+        if self._chain.head != self._sealed_at:
+            self._sealed_at = self._chain.head
+            self._tell("sealed", head=list(self._chain.head))
+
+    def _refused(self, denial: Denial) -> None:
+        if denial.status >= _SERVER_ERROR or denial.code == self._fence.reason:
+            return
+        told = Denied(denial.host, denial.port, denial.code, denial.says, denial.method, denial.path)
+        self._denials.add(told)
+
+    def _passed(self, passage: Passage) -> None:
+        if passage.route is not Route.DENY or passage.reason in {"unused", self._fence.reason, *_FAULTS}:
+            return
+        says = passage.says
+        if passage.entry == "dns":
+            says = self.passport.egress.policy.judge(passage.host, WEB_PORTS[-1]).says
+        self._denials.add(Denied(passage.host, passage.port, passage.reason, says))
