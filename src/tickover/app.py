@@ -32,7 +32,7 @@ from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
-from tickover.core.admission import Caps, by_hand
+from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -205,7 +205,8 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
-        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
+        counted = needs(loaded.routine.limits, Caps())
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
 
         def possible(routine: Routine) -> None:
             instance, known = house.instance(), house.presets()
