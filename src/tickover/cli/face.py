@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from tickover.api.app import Api
+from tickover.api.hooks import Hooks, hooks_key
 from tickover.api.log import open_log
 from tickover.api.serve import Listener
 from tickover.app import Tickover
@@ -58,8 +60,19 @@ class HttpFace:
     async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
-        api = Api(tickover, log=self.log, base_url=self._public_url)
-        async with Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
+        hooks = Hooks(
+            tickover,
+            secret=lambda name: [tickover.signing_secret(name)],
+            key=await asyncio.to_thread(hooks_key, str(tickover.home)),
+            clock=time.time,
+            alarm=lambda silence: self.log.warning("hook.silent", hook=silence.target.name, heard=silence.heard),
+            trouble=lambda error: self.report("hooks", error),
+        )
+        api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
+        async with (
+            hooks,
+            Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener,
+        ):
             url = self._public_url or listener.url
             self._postman = tickover.postman(more=lambda run: f"{url}/runs/{run}", report=self.report)
             telling = asyncio.create_task(self._tell(self._postman), name="notices")
@@ -99,5 +112,6 @@ class HttpFace:
             )
             for name, path in (("API", "/api/v1/openapi.json"), ("metrics", "/metrics"), ("health", "/readyz")):
                 self._out.show(Line(f"{name:<10} {url}{path}"))
+            self._out.show(Line(f"hooks      {url}/hooks/NAME/TRIGGER"))
             self._out.show(Line(f"fire       {url}/v1/claude_code/routines/NAME/fire"))
             self._out.show(Line(f"token      {token}  (admin, 12 hours, shown this once)"))
