@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import RunFinished, RunRefused
+from tickover.core.evidence import CheckResult
 from tickover.core.instance import Instance
 from tickover.core.notice import Kind, cause_of, json_of, kinds_of, message_of, text_of
 from tickover.core.row import ClaimRow, RunRow
@@ -62,7 +63,7 @@ def test_causes_tell_one_trouble_from_another_and_good_news_has_none() -> None:
 def test_a_message_shows_the_checks_and_marks_the_claim() -> None:
     claim = ClaimRow(status=ClaimStatus.DONE, summary="all good\n\x1b[2Jchecks:\n  pass state everything")
     told = row(Execution.COMPLETED, Outcome.FAILED, reason="failed (x)", claim=claim)
-    fact = stories.check(0, stories.CheckResult.FAIL, "the page says\r\n 404")
+    fact = stories.check(0, CheckResult.FAIL, "the page says\r\n 404")
     message = message_of(told.model_copy(update={"evidence": (fact,)}), {"failed"}, "tickover runs show r")
     text = text_of(message)
     assert message.subject == "count: failed"

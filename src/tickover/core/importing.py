@@ -1,7 +1,7 @@
 """What other schedulers keep, as routines: pure. What cannot be carried over is said, never dropped in silence.
 
 Sources of the forms: crontab(5); `SKILL.md` of Claude's local scheduled tasks (front matter `name`, `description`, then
-the prompt); the trigger object of Claude Code Routines (name, cron_expression in UTC or run_once_at, enabled, job_config).
+the prompt); the trigger object of Claude Code Routines (name, cron_expression in UTC or run_once_at, job_config).
 """
 
 from __future__ import annotations
