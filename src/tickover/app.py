@@ -37,6 +37,7 @@ from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
 from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.network import Preset
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
@@ -44,7 +45,8 @@ from tickover.engine.base import Clock
 from tickover.engine.clock import WallClock
 from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
-from tickover.gateway.presets import presets
+from tickover.gateway.packages import Packages, find_packages
+from tickover.gateway.presets import PACKAGES, presets
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import load_instance
@@ -114,6 +116,7 @@ class Tickover:
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
+        self._packages: asyncio.Task[Packages] | None = None
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
@@ -148,8 +151,7 @@ class Tickover:
 
     async def close(self) -> None:
         """End every sandbox of ours and let go of the files."""
-        if self._report is not None:
-            await asyncio.gather(self._report, return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._report, self._packages)), return_exceptions=True)
         await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
@@ -170,11 +172,18 @@ class Tickover:
             mirrors=self._mirrors,
             report=self._report_once,
             instance=self.secrets.instance,
-            presets=presets,
+            presets=_presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            packages=self._packages_once,
             gateway=self.gateway,
         )
+
+    def _packages_once(self) -> Awaitable[Packages]:
+        """Ask this machine's package managers once per process."""
+        if self._packages is None or (self._packages.done() and self._packages.exception() is not None):
+            self._packages = asyncio.create_task(find_packages())
+        return asyncio.shield(self._packages)
 
     def _report_once(self) -> Awaitable[BackendReport]:
         """Start the probe once per process; what it saw is shown on every run."""
@@ -409,3 +418,8 @@ class Tickover:
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""
         return self.blobs.get(digest)
+
+
+def _presets() -> dict[str, Preset]:
+    """Return every preset; the hosts of `packages` are found when a run begins."""
+    return {**presets(), PACKAGES: Preset(PACKAGES, (), inspect=True)}

@@ -11,7 +11,6 @@ import pytest
 from tickover.core.admission import Caps
 from tickover.core.cause import CauseCode
 from tickover.core.errors import DefinitionErrors, NotFoundError, UsageError
-from tickover.core.event import AgentStarted, AttemptStarted, Fact, payload
 from tickover.core.finding import FindingCode
 from tickover.core.status import Execution, Outcome
 from tickover.core.wish import Enqueued, Wish
@@ -279,7 +278,7 @@ RETRY = "retry: {attempts: 3, backoff: 10m, when: [infrastructure, agent_failed]
 async def test_a_server_that_was_killed_goes_on_with_the_run_it_worked_on(told: ToldServer) -> None:
     told.push(RETRY)
     run = wish(told).run
-    leave_open(told, run)
+    told.leave_open(run)
     async with told.up():
         row = told.row(run)
         assert row.execution is Execution.QUEUED
@@ -299,7 +298,7 @@ async def test_a_server_that_was_killed_goes_on_with_the_run_it_worked_on(told: 
 async def test_without_retries_a_lost_run_ends(told: ToldServer) -> None:
     told.push("")
     run = wish(told).run
-    leave_open(told, run)
+    told.leave_open(run)
     async with told.up():
         pass
     row = told.row(run)
@@ -309,7 +308,7 @@ async def test_without_retries_a_lost_run_ends(told: ToldServer) -> None:
 async def test_a_crash_between_an_attempts_end_and_its_retry_loses_nothing(told: ToldServer) -> None:
     told.push(RETRY)
     run = wish(told).run
-    leave_open(told, run, *FAILED[1:])
+    told.leave_open(run, *FAILED[1:])
     async with told.up():
         assert told.row(run).retry_at is not None
         await told.live(START + 1000)
@@ -319,20 +318,12 @@ async def test_a_crash_between_an_attempts_end_and_its_retry_loses_nothing(told:
 async def test_a_crash_before_the_last_fact_loses_nothing(told: ToldServer) -> None:
     told.push("")
     run = wish(told).run
-    leave_open(told, run, *VERIFIED[1:])
+    told.leave_open(run, *VERIFIED[1:])
     async with told.up():
         pass
     row = told.row(run)
     assert row.finished is not None
     assert (row.outcome, row.attempt) == (Outcome.VERIFIED, 1)
-
-
-def leave_open(told: ToldServer, run: str, *more: Fact) -> None:
-    """Write what a server that was killed had written: an attempt under way, its lease not given back."""
-    told.store.queue.claim(run, 8, told.clock.now())
-    lease = told.store.leases.acquire(run, "11111111-0000-0000-0000-000000000000:1:1:1", 30)
-    facts = [AttemptStarted(attempt=1), AgentStarted(), *more]
-    told.store.journal.append(run, lease.fence, [{"type": fact.type, **payload(fact)} for fact in facts], attempt=1)
 
 
 async def test_a_damaged_version_ends_its_run_and_no_other(told: ToldServer) -> None:

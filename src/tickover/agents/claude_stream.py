@@ -65,7 +65,8 @@ class ClaudeParser:
             facts.append(_finding(FindingCode.BUDGET_STOP))
         if not self._ready and self._offers and self._result is not None:
             facts += connector_findings(self._offers, {}, ())
-        return [*facts, ended(exit_, failure=failure, cause=cause)]
+        finished = ended(exit_, failure=failure, cause=cause)
+        return [*facts, finished.model_copy(update={"said": _word(self._result)})]
 
     # -- lines -------------------------------------------------------------------------------------------------------
 
@@ -150,6 +151,13 @@ class ClaudeParser:
         if self._schema and result.get("structured_output") is None:
             return "it gave no result of the wanted schema", None
         return "", None
+
+
+def _word(result: dict[str, Any] | None) -> str:
+    """Return the CLI's own word for its end, as it would stand in a script that reads its JSON."""
+    if result is None:
+        return ""
+    return short(result.get("subtype"), 64) + ("" if result.get("is_error") is False else ", is_error")
 
 
 def _error(result: dict[str, Any]) -> tuple[str, CauseCode | None]:

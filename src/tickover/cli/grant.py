@@ -47,7 +47,6 @@ def command(*, routine: str, yes: bool, as_json: bool, home: Path | None, no_col
         print_json(_json(view, granted=granted))
     elif view.differs:
         screen(sys.stderr).show(Line("granted" if granted else "nothing was granted"))
-    click.get_current_context().exit(0 if granted else 1)
 
 
 def _page(view: GrantView) -> Iterator[Block]:

@@ -208,6 +208,8 @@ class Transcript:
             how += f", signal {fact.signal}"
         if fact.reason and fact.status is not AgentStatus.COMPLETED:
             how += f": {fact.reason}"
+        if fact.said:
+            how += f" (its own word: {fact.said})"
         self._row(Ink(how, "dim"))
 
     @_fact.register

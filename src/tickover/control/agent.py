@@ -14,7 +14,7 @@ from tickover.routines.skill import Skill as Found
 from tickover.workspace.builds import Builds, program
 from tickover.workspace.tree import Tree
 
-_WORDS: Final = ("CLAUDE.md", ".claude/**")
+_WORDS: Final = ("CLAUDE.md", "AGENTS.md", ".claude/**")
 _MOST: Final = 4 << 20
 """Bytes that a skill, or what the trusted commit tells agents, may have: they are carried in memory."""
 

@@ -16,10 +16,10 @@ from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code"})
-SPEAKING = frozenset({"claude-code"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
+SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
-VERSIONED = frozenset({"claude-code"})
+VERSIONED = frozenset({"claude-code", "codex"})
 CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 

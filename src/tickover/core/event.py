@@ -190,7 +190,10 @@ class AgentUsage(_Fact):
 
 
 class AgentFinished(_Fact):
-    """`cause` is why an agent that did not complete says it did not, where it is known better than that it failed."""
+    """How the agent ended. `cause` is why it did not complete, where that is known better than that it failed.
+
+    `said` is the agent's own word for its end (`success`, `turn.completed`), shown beside ours and believed by nobody.
+    """
 
     type: Literal["agent_finished"] = "agent_finished"
     status: AgentStatus
@@ -198,6 +201,7 @@ class AgentFinished(_Fact):
     signal: int | None = None
     reason: str = ""
     cause: CauseCode | None = None
+    said: str = ""
 
 
 class ReceiptBegun(_Fact):

@@ -7,6 +7,7 @@ server.py     the ports of what a server keeps beside it: registry.py, queue.py,
 instance.py   what the owner said: sealed secrets, grants
 queries.sql   every statement, by name;  migrations/ the schema, forward only
 rules.py      who may append, what a row shows;  encoding.py  what may become an event: shared with the fake
+events.py     what comes in from outside: the port;  sqlite_events.py over events.sql;  writer.py group commit
 wake.py       waking another process that waits for events;  process.py  naming a process for good
 blobs.py      bodies by their sha256
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from tickover.control.server import Server
 from tickover.control.step import Stepper
 from tickover.core.admission import Caps
 from tickover.core.cause import Cause, CauseCode
-from tickover.core.event import AgentStarted, AttemptFinished, AttemptStarted, Fact, VerdictReached
+from tickover.core.event import AgentStarted, AttemptFinished, AttemptStarted, Fact, VerdictReached, payload
 from tickover.core.instance import Instance
 from tickover.core.noticed import Notice
 from tickover.core.retry import Retry
@@ -45,6 +45,9 @@ FAILED: tuple[Fact, ...] = (
     AttemptFinished(execution=Execution.FAILED, cause=Cause(None, CauseCode.AGENT_FAILED, "told")),
     VerdictReached(outcome=Outcome.UNVERIFIED, reason="told"),
 )
+
+_GONE = "11111111-0000-0000-0000-000000000000:1:1:1"
+"""The name of a process of another boot."""
 
 Told = Callable[[RunRow], tuple[Fact, ...]]
 """What an attempt of this run comes to."""
@@ -84,6 +87,17 @@ class ToldServer:
     def row(self, run: str) -> RunRow:
         return RunRow.model_validate(self.store.runs.get(run).row)
 
+    def leave_open(self, run: str, *more: Fact, before: Sequence[Fact] = ()) -> None:
+        """Write what a server that was killed had written: an attempt under way, its lease not given back.
+
+        `before` and `more` are facts before and after the agent's start.
+        """
+        self.store.queue.claim(run, 8, self.clock.now())
+        lease = self.store.leases.acquire(run, _GONE, 30)
+        facts = [AttemptStarted(attempt=1), *before, AgentStarted(), *more]
+        events = [{"type": fact.type, **payload(fact)} for fact in facts]
+        self.store.journal.append(run, lease.fence, events, attempt=1)
+
     def server(self) -> Server:
         """Make a server, to be entered."""
         aftermath = Aftermath(self.store, self.registry, lambda: self.caps, self.clock.now, self.noticed.append)
@@ -100,20 +114,16 @@ class ToldServer:
             report=cast("Any", None),
             instance=Instance,
             presets=dict,
+            packages=cast("Any", None),
             gateway=cast("Any", None),
         )
         stepper = Stepper(
             house, self.store, self.registry, self.clock, lambda: self.caps, aftermath, work=self._attempt
         )
 
-        def report(what: str, error: BaseException) -> None:
-            self.wrong.append((what, error))
-
+        report = self._report
         self.engine = EmbeddedEngine(self.store.queue, self.clock, report=report)
-        watch = Watch(boot=self.clock.boot, monotonic=self.clock.monotonic)
-        scheduler = Scheduler(
-            self.store.schedules, self.desk, self.clock, watch=watch, report=lambda error: report("schedules", error)
-        )
+        scheduler = self.scheduler()
         return Server(
             data=self.home,
             store=self.store,
@@ -123,6 +133,20 @@ class ToldServer:
             clock=self.clock,
             rings=(self.engine.ring, scheduler.ring),
         )
+
+    def scheduler(self) -> Scheduler:
+        """Make a scheduler, to be served by a server."""
+        watch = Watch(boot=self.clock.boot, monotonic=self.clock.monotonic)
+        return Scheduler(
+            self.store.schedules,
+            self.desk,
+            self.clock,
+            watch=watch,
+            report=lambda error: self._report("schedules", error),
+        )
+
+    def _report(self, what: str, error: BaseException) -> None:
+        self.wrong.append((what, error))
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[Server]:

@@ -6,10 +6,12 @@ one that is gone is installed again. Nothing of an agent is ever installed on th
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shlex
+import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ NETWORK: Final = ("packages",)
 _VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9._+-]{0,40}")
 _LIMITS: Final = ResourceLimits(memory=2 << 30, cpus=2.0, pids=256, disk=4 << 30)
 _TIMEOUT_S: Final = 900.0
+_LARGEST_MANIFEST: Final = 1 << 20
 _FOREVER_S: Final = 100 * 365 * 86400.0
 _SCRIPT: Final = """\
 export npm_config_cache=/workspace/.npm npm_config_update_notifier=false npm_config_audit=false npm_config_fund=false
@@ -120,10 +123,28 @@ def _setup(agent: str, version: str, package: Package, archives: Sequence[Path])
     files = tuple(TrustedFile(f"archives/{path.name}", path.read_bytes()) for path in archives)
     words = [f"{package.npm}@{version}"]
     if files:
-        words = ["--offline", *(f"/workspace/{file.path}" for file in files)]
+        words = ["--offline", *(_named(file, package.npm, version) for file in files)]
     script = _SCRIPT.format(prefix=prefix, words=shlex.join(words), program=program(agent, package))
     network = "none" if files else NETWORK
     return Setup(script=script, files=files, base=host_base(), network=network, refresh_s=_FOREVER_S)
+
+
+def _named(archive: TrustedFile, npm: str, version: str) -> str:
+    """Return how npm is told of an archive: by the name under which the agent depends on it.
+
+    Some publish what a platform needs as a version of their own package (`1.2.3-linux-x64`) and depend on it as
+    `NAME-linux-x64`.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive.data)) as members:
+            manifest = members.extractfile("package/package.json")
+            about = json.loads(manifest.read(_LARGEST_MANIFEST)) if manifest is not None else {}
+        name, its = str(about["name"]), str(about["version"])
+    except (tarfile.TarError, KeyError, TypeError, ValueError) as error:
+        raise UsageError("agent.archive", f"{archive.path} is no npm package: {error}") from None
+    if name == npm and its.startswith(f"{version}-"):
+        name += its.removeprefix(version)
+    return f"{name}@file:/workspace/{archive.path}"
 
 
 def _order(version: str) -> tuple[tuple[int, ...], bool, str]:
