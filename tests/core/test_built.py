@@ -84,7 +84,11 @@ def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
 
 def test_what_a_server_can_do() -> None:
     keys: dict[str, Any] = {
-        "on": [{"schedule": {"cron": "daily"}}, {"api": {}}],
+        "on": [
+            {"schedule": {"cron": "daily"}},
+            {"api": {}},
+            {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}},
+        ],
         "notify": [{"on": ["failed"], "to": "x"}],
         "overlap": "queue",
         "priority": 1,
