@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tickover.control.access import Access
+from tickover.control.aftermath import Aftermath
 from tickover.control.dispatch import RunRequest, accept
+from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
 from tickover.control.recover import recover
+from tickover.control.refuse import refuse
+from tickover.control.registry import Pushed, Registry
+from tickover.control.scheduler import Scheduler, Watch
+from tickover.control.server import Server
+from tickover.control.step import Stepper
+from tickover.core.admission import Caps, by_hand
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.instance import Instance
+from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
+from tickover.core.wish import Enqueued, Wish
+from tickover.engine.base import Clock
+from tickover.engine.clock import WallClock
+from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.presets import presets
 from tickover.plugins import find
@@ -30,7 +46,9 @@ from tickover.store.base import OUTSIDE
 from tickover.store.blobs import FileBlobs
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
+from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
+from tickover.store.usage import RunSum
 from tickover.workspace.builds import Build, Builds
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
@@ -41,6 +59,12 @@ KEY_FILE = "key"
 """The instance's key, in the data folder. Only the gateway's process opens it."""
 
 Observer = Callable[[JournalEvent], None]
+Report = Callable[[str, BaseException], None]
+"""Told what of (a run, or `schedules`) went wrong, and how."""
+
+
+def ignore(_what: str, _error: BaseException) -> None:
+    """Stand in for a `Report` where nobody listens."""
 
 
 def home_folder() -> Path:
@@ -59,6 +83,11 @@ class Tickover:
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
+        self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
+        self.caps = Caps()
+        """What the instance allows; read at each decision."""
+        self.registry = Registry(self.store, home, time.time)
+        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
         self._report: asyncio.Task[BackendReport] | None = None
@@ -140,7 +169,10 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
         accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
+        if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
+            return await refuse(house, accepted, refusal, observe)
 
         def cancellable(cancel: Callable[[], None]) -> None:
             self._cancel = cancel
@@ -148,6 +180,45 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    def push(self, folder: Path | str, by: str = "") -> Pushed:
+        """Copy a routine into the data folder, to be run by a server from now on.
+
+        Raises what `load` raises, and DefinitionErrors for what this build cannot do.
+        """
+        return self.registry.push(str(folder), by)
+
+    def pause(self, name: str, by: str, reason: str) -> RoutineRecord:
+        """Start nothing of a pushed routine any more. Raises NotFoundError."""
+        return self.registry.pause(name, by, reason)
+
+    def resume(self, name: str, by: str) -> RoutineRecord:
+        """Let it start again. Raises NotFoundError."""
+        return self.registry.resume(name, by)
+
+    def enqueue(self, wish: Wish) -> Enqueued:
+        """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
+        return self._desk.enqueue(wish)
+
+    def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
+        """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
+        clock: Clock = WallClock()
+        house = self._house()
+        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
+        scheduler = Scheduler(
+            self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
+        )
+        return Server(
+            data=self.home,
+            store=self.store,
+            engine=engine,
+            scheduler=scheduler,
+            stepper=stepper,
+            clock=clock,
+            rings=(engine.ring, scheduler.ring),
+        )
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
@@ -180,15 +251,17 @@ class Tickover:
         """Ask whoever works on a run to stop."""
         name = self.run_row(run).id
         self.store.journal.append(name, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
+        self.store.queue.wake(name, time.time())
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
+        with contextlib.suppress(NotFoundError, ValueError):
+            return RunRow.model_validate(self.store.runs.get(run).row)
         found = [row for row in self.run_rows(limit=10_000) if row.id.startswith(run) or row.id.endswith(run)]
-        exact = [row for row in found if row.id == run]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
+        if len(found) == 1:
+            return found[0]
         text = f"{len(found)} runs begin or end with `{run}`" if found else f"there is no run `{run}`"
         raise NotFoundError("run.not_found", text, hint="`tickover runs list` shows the runs")
 
@@ -199,10 +272,28 @@ class Tickover:
         execution: str | None = None,
         outcome: str | None = None,
         limit: int = 50,
+        before: str | None = None,
     ) -> list[RunRow]:
-        """Return runs, newest first."""
-        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit)
+        """Return runs, newest first; `before` is the id of the last run of the page before."""
+        found = self.store.runs.list(routine=routine, execution=execution, outcome=outcome, limit=limit, before=before)
         return [RunRow.model_validate(record.row) for record in found]
+
+    def routines(self) -> Sequence[RoutineRecord]:
+        """Return every pushed routine, by name."""
+        return self.registry.list()
+
+    def routine(self, name: str) -> RoutineRecord:
+        """Return a pushed routine. Raises NotFoundError."""
+        return self.registry.get(name)
+
+    def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
+        """Return version, moment and who of each push, newest first. Raises NotFoundError."""
+        self.registry.get(name)
+        return self.store.routines.versions(name)
+
+    def schedules(self, routine: str | None = None) -> Sequence[ScheduleRecord]:
+        """Return the schedules of a pushed routine, or of all (at most 10,000)."""
+        return self.store.schedules.all("", 10_000) if routine is None else self.store.schedules.of(routine)
 
     def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
         """Return the facts of a run beyond `after`, at most one page."""
@@ -222,6 +313,10 @@ class Tickover:
     def kept(self, run: str) -> list[Path]:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
+
+    def usage(self, since: float) -> Sequence[RunSum]:
+        """Return sums over the runs created at or after that time (UTC epoch seconds)."""
+        return self.store.usage.since(since)
 
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tickover.core.errors import NotFoundError
 
-FAMILIES: Final = {"agents": "Agent", "checks": "Check", "sandbox": "Backend"}
+FAMILIES: Final = {"agents": "Agent", "checks": "Check", "sandbox": "Backend", "notify": "Notifier"}
 """Family -> the name that its class has in every file of the family."""
 
 

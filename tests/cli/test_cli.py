@@ -69,7 +69,8 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tupl
 def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
-        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "show"), ("schema",), ("doctor",),
+        ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
+        ("routine", "show"), ("push",), ("up",), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
@@ -100,7 +101,9 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
     assert option.help
 
 
-READING = {"runs list", "runs show", "runs logs", "routine list", "routine show", "doctor", "run"}
+READING = {
+    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
+}  # fmt: skip
 
 
 def test_every_reading_verb_has_json() -> None:

@@ -42,7 +42,7 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        ({"agent": "codex"}, "agent"),
+        ({"agent": "acp", "argv": ["x"]}, "agent"),
         ({"agent": "steps@1"}, "agent"),
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
@@ -59,7 +59,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
         ({"limits": {"cost_usd": 1}}, "limits.cost_usd"),
         ({"limits": {"tokens": 1}}, "limits.tokens"),
-        ({"limits": {"runs_per_day": 1}}, "limits.runs_per_day"),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
@@ -69,10 +68,10 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        ({"on": [{"api": {}}]}, "on"),
-        ({"overlap": "queue"}, "overlap"),
-        ({"priority": 1}, "priority"),
-        ({"limits": {"concurrent": 2}}, "limits.concurrent"),
+        (
+            {"on": [{"schedule": {"every": "1h"}}, {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}}]},
+            "on[1].webhook",
+        ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),
     ],
@@ -82,13 +81,23 @@ def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
     assert asks("push", **keys) == asks("up", **keys) == [place]
 
 
+def test_what_a_server_can_do() -> None:
+    keys: dict[str, Any] = {
+        "on": [{"schedule": {"cron": "daily"}}],
+        "overlap": "queue",
+        "priority": 1,
+        "limits": {"concurrent": 2, "runs_per_day": 1, "min_interval": "1h", "cost_usd_per_day": 1},
+    }
+    assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], [])
+
+
 def test_only_up_notifies() -> None:
     keys = {"notify": [{"on": ["failed"], "to": "x"}]}
     assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], ["notify"])
 
 
 def test_the_error_names_the_key() -> None:
-    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "codex"}), "run")
+    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "acp", "argv": ["x"]}), "run")
     assert (error.code, error.exit_code) == ("not_yet: agent", 2)
 
 

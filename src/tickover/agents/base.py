@@ -24,7 +24,7 @@ from tickover.core.event import (
     ReportClaimed,
     Scalar,
 )
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 WORKSPACE = "/workspace"
 OURS = "/tickover"
@@ -160,7 +160,7 @@ class Agent(Protocol):
     @property
     def build(self) -> str: ...
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+    def reach(self, env: Mapping[str, str]) -> Reach:
         """Say what the agent itself has to reach, where the routine's variables are `env`."""
 
     def plan(self, task: AgentTask) -> AgentPlan:

@@ -21,12 +21,14 @@ from typing import Any, ClassVar, Final
 from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
 from tickover.agents.briefing import environment, input_block, input_files, instructions
 from tickover.agents.claude_stream import ClaudeParser
-from tickover.agents.model_access import model_network
+from tickover.agents.model_access import model_reach
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 PLACEHOLDER: Final = "sk-ant-placeholder-of-tickover"
+_URL: Final = "https://api.anthropic.com"
+_CALLS: Final = tuple(f"/v1/messages{more}{query}" for more in ("", "/count_tokens") for query in ("?beta=true", ""))
 _START: Final = f"{OURS}/start.sh"
 _TURN: Final = f"{OURS}/turn.jsonl"
 _INSTRUCTIONS: Final = f"{OURS}/instructions.md"
@@ -65,8 +67,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "claude-code"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
-        return model_network(env.get("ANTHROPIC_BASE_URL", ""), "anthropic", self.name)
+    def reach(self, env: Mapping[str, str]) -> Reach:
+        return model_reach(self.name, "anthropic", env.get("ANTHROPIC_BASE_URL", ""), _URL, _CALLS)
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.program:

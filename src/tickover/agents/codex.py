@@ -19,9 +19,9 @@ from typing import ClassVar, Final
 from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
 from tickover.agents.briefing import environment, first_turn, input_files, instructions
 from tickover.agents.codex_stream import CodexParser
-from tickover.agents.model_access import model_network
+from tickover.agents.model_access import model_reach
 from tickover.core.errors import UsageError
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 PLACEHOLDER: Final = "sk-placeholder-of-tickover"
 _URL: Final = "https://api.openai.com/v1"
@@ -49,8 +49,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "codex"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
-        return model_network(env.get("OPENAI_BASE_URL", ""), "openai", self.name)
+    def reach(self, env: Mapping[str, str]) -> Reach:
+        return model_reach(self.name, "openai", env.get("OPENAI_BASE_URL", ""), _URL, ("/responses",))
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.program:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tickover.cli import options
+from tickover.cli import options, pushed
 from tickover.cli.blocks import Block, Cell, Ink, Line, Table
 from tickover.cli.contract import keys, sentence
 from tickover.cli.find import find_routine, routines_in
@@ -30,7 +30,11 @@ from tickover.routines.version import checks_of, resolve_version
 
 @click.group(name="routine")
 def command() -> None:
-    """List routines, show what one may change and what proves it."""
+    """List routines, show what one may change and what proves it, when it fires; pause it."""
+
+
+for _verb in (pushed.next_, pushed.pause, pushed.resume):
+    command.add_command(_verb)
 
 
 @command.command(name="list", epilog="\b\nExample:\n  tickover routine list --json | jq '.[].name'")

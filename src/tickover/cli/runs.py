@@ -125,11 +125,12 @@ def cancel(run: str, home: Path | None) -> None:
         if row.finished is not None:
             text = f"run {row.id} has ended already: execution {row.execution}, outcome {row.outcome}"
             raise TickoverError("run.ended", text)
-        tickover.cancel(row.id, _me())
+        tickover.cancel(row.id, whoami())
     screen(sys.stderr).show(Line(f"asked run {row.id} to stop; `tickover runs logs -f {row.id}` shows it end"))
 
 
-def _me() -> str:
+def whoami() -> str:
+    """Return who types, for the journal."""
     try:
         return f"{getpass.getuser()} (command line)"
     except (OSError, KeyError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 _UNITS: Final = ((86400, "day"), (3600, "h"), (60, "min"))
@@ -41,3 +42,8 @@ def size(count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return `1 run`, `2 runs`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(then: float, now: float) -> str:
+    """Return a moment in UTC and how far it is: `2026-11-24 09:00:00 UTC, in 3 h`."""
+    return f"{datetime.fromtimestamp(then, UTC):%Y-%m-%d %H:%M:%S} UTC, {ago(then, now)}"

@@ -20,7 +20,7 @@ from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
 from tickover.store.base import Blobs, Lease, Store
 
-_LONGEST: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
+LONGEST_INPUTS: Final = 64 << 10  # characters of all inputs together: they stand in the journal and the environment
 _TRUE = {"true": True, "false": False}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][-+]?[0-9]{1,3})?")
 
@@ -119,8 +119,8 @@ def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str
             values[name] = what.default
         else:
             raise UsageError("input.missing", f"the input `{name}` is required", hint=f"--input {name}=VALUE")
-    if (size := sum(len(str(value)) for value in values.values())) > _LONGEST:
-        text = f"the inputs have {size} characters together, more than {_LONGEST}"
+    if (size := sum(len(str(value)) for value in values.values())) > LONGEST_INPUTS:
+        text = f"the inputs have {size} characters together, more than {LONGEST_INPUTS}"
         raise UsageError("input.too_long", text, hint="send them in the event")
     return values
 

@@ -100,8 +100,8 @@ class Ways:
         """Find out what may be sent. Raises DefinitionErrors where a routine asks for what cannot be."""
         self._instance = self._house.instance()
         self._presets = self._house.presets()
-        asked = self._house.agent(self._routine.agent_name).network(self._routine.environment.env)
-        self.agent = egress_of(self._routine, self._instance, self._presets, asked)
+        reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
+        self.agent = egress_of(self._routine, self._instance, self._presets, reach)
 
     @property
     def setup(self) -> Egress:

@@ -20,6 +20,7 @@ class Recorder:
 
     def __init__(self, journal: Journal, runs: Runs, lease: Lease, observe: Observer | None = None) -> None:
         self.run = lease.run
+        self.lease = lease
         self.attempt = 0
         self._journal = journal
         self._runs = runs

@@ -1,4 +1,7 @@
-"""What a killed process left: every unfinished run is settled from its journal, before anything new starts."""
+"""What a killed process left: every unfinished run is settled from its journal, before anything new starts.
+
+Runs of the queue are not touched here: they wait for a server, whose `control/step.py` goes on with them.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ async def recover(house: House) -> list[str]:
     """Settle every unfinished run that no living process holds; return their ids."""
     settled = []
     for record in house.store.runs.list(finished=False, limit=10_000):
+        if record.row.get("queued"):
+            continue
         held = house.store.leases.current(record.run)
         if held is not None and not house.is_gone(held.owner):
             continue

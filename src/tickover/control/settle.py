@@ -18,15 +18,14 @@ from tickover.core.verdict import CheckTerm, Contract, decide
 
 async def settle(record: Recorder, execution: Execution, code: CauseCode, hint: str) -> RunRow:
     """End the attempt as `execution` if it is open, reach the verdict that is left, close the run; return its row."""
-    while (step := next_step(record.row())) is not NextStep.DONE:
-        row = record.row()
+    while (step := next_step(row := record.row())) is not NextStep.DONE and row.finished is None:
         if step in {NextStep.END_LOST, NextStep.START}:
             await record.add(AttemptFinished(execution=execution, cause=Cause(_phase(row), code, hint)))
         elif step is NextStep.CANCEL:
             cause = Cause(None, CauseCode.CANCELLED, f"by {row.cancel_requested_by}")
             await record.add(AttemptFinished(execution=Execution.CANCELLED, cause=cause))
         elif step is NextStep.VERIFY:
-            await _judge(record)
+            await judge_left(record)
         else:
             await finish(record)
     return record.row()
@@ -38,7 +37,7 @@ async def finish(record: Recorder) -> RunRow:
     Where an earlier attempt worked and the last one could not even start, the verdict that is left comes first.
     """
     if next_step(record.row()) is NextStep.VERIFY:
-        await _judge(record)
+        await judge_left(record)
     row = record.row()
     outcome = row.outcome if row.agent_started and row.outcome is not None else Outcome.NONE
     code = exit_code(row.execution, outcome)
@@ -51,11 +50,14 @@ def _phase(row: RunRow) -> Phase | None:
     return phases[-1].phase if phases else None
 
 
-async def _judge(record: Recorder) -> None:
-    """Reach the verdict that is left: what was evaluated already counts, the rest is an error."""
+async def judge_left(record: Recorder, contract: Contract | None = None) -> None:
+    """Reach the verdict that is left: what was evaluated already counts, the rest is an error.
+
+    Where the routine's own contract is not at hand, what the journal knows of it must do.
+    """
     row = record.row()
     verdict = decide(
-        _contract(row),
+        contract or _contract(row),
         row.first_baseline(),
         row.results(),
         row.claim.status if row.claim else None,

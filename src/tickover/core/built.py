@@ -19,6 +19,7 @@ AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
 SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
+TRIGGERS = frozenset({"schedule"})
 CHECKS = frozenset({"file", "command", "output", "git", "http"})
 
 
@@ -59,6 +60,10 @@ def _checks(routine: Routine) -> Iterator[tuple[str, Check]]:
 def _agent(routine: Routine) -> Iterator[str]:
     if routine.agent_name not in AGENTS or (routine.agent_version and routine.agent_name not in VERSIONED):
         yield "agent"
+
+
+def _triggers(routine: Routine) -> Iterator[str]:
+    return (f"on[{index}].{each.kind}" for index, each in enumerate(routine.on) if each.kind not in TRIGGERS)
 
 
 def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
@@ -117,11 +122,9 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(
-        Need(f"limits.{key}", EVERY, _given(f"limits.{key}"))
-        for key in ("cost_usd", "tokens", "runs_per_day", "min_interval", "cost_usd_per_day")
-    ),
-    *(Need(key, SERVER, _given(key)) for key in ("on", "overlap", "priority", "limits.concurrent", "require_eval")),
+    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
+    Need("on", SERVER, _triggers),
+    Need("require_eval", SERVER, _given("require_eval")),
     Need("notify", UP, _given("notify")),
 )
 

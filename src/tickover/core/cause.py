@@ -29,6 +29,7 @@ class CauseCode(StrEnum):
     NOT_GRANTED = "not_granted"
     CAP = "cap"
     OVERLAP = "overlap"
+    PAUSED = "paused"
     UNPROMOTED = "unpromoted"
     BAD_INPUT = "bad_input"
     INTERNAL = "internal"
@@ -53,6 +54,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.NOT_GRANTED: "a permission, host or credential has not been granted",
     CauseCode.CAP: "a cap on runs or cost was reached",
     CauseCode.OVERLAP: "another run of the routine was under way",
+    CauseCode.PAUSED: "the routine is paused",
     CauseCode.UNPROMOTED: "this version of the routine has not been promoted",
     CauseCode.BAD_INPUT: "an input is missing or of the wrong type",
     CauseCode.INTERNAL: "an error of Tickover itself",

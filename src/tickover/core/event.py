@@ -52,6 +52,8 @@ class _Fact(BaseModel):
 
 
 class RunCreated(_Fact):
+    """`queued`: it waits for a server. `key` made it happen once, `due` is when it was to start (UTC epoch seconds)."""
+
     type: Literal["run_created"] = "run_created"
     routine: str
     title: str = ""
@@ -60,6 +62,11 @@ class RunCreated(_Fact):
     event_digest: str | None = None
     isolation: str = "sandbox"
     folder: str = ""
+    queued: bool = False
+    key: str | None = None
+    by: str = ""
+    depth: int = 0
+    due: float | None = None
 
 
 class VersionResolved(_Fact):

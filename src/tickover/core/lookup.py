@@ -36,6 +36,14 @@ class PathError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Aliased:
+    """A document with short names besides: a path of one name (`label`, not `$.label`) is looked up there first."""
+
+    document: object
+    names: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class JsonPath:
     """A parsed path. `get` never raises: a path that leads nowhere gives MISSING."""
 
@@ -50,6 +58,10 @@ class JsonPath:
         return cls(text, tuple(parts[1:] if parts[0] == "$" else parts))
 
     def get(self, document: object) -> Any:
+        if isinstance(document, Aliased):
+            if self.text in document.names:
+                return document.names[self.text]
+            document = document.document
         return _walk(document, self.parts)
 
     def __str__(self) -> str:

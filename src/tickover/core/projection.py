@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
+from tickover.core.enforcement import MODEL
 from tickover.core.event import (
     AgentFinished,
     AgentStarted,
@@ -28,6 +29,7 @@ from tickover.core.event import (
     ReportClaimed,
     RetryScheduled,
     RunFinished,
+    RunMissed,
     RunRecovered,
     RunRefused,
     RunSkipped,
@@ -160,7 +162,7 @@ def _(fact: ReceiptBegun, row: RunRow, at: float) -> dict[str, Any]:
     begun, seen = fact.record, row.network
     if begun.call != seen.calls + 1:
         raise ImpossibleError(f"call {begun.call} cannot follow call {seen.calls}")
-    writes = begun.writes and begun.identity is Identity.AGENT
+    writes = begun.writes and begun.identity is Identity.AGENT and begun.rule != MODEL
     target = f"{begun.method} {begun.scheme}://{begun.host}{begun.path}"
     call = CallRow(call=begun.call, attempt=begun.attempt, writes=writes, target=target)
     return _network(row, calls=begun.call, writes=seen.writes + writes, open_calls=(*seen.open_calls, call))
@@ -298,6 +300,12 @@ def _(fact: RunRefused, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: RunSkipped, row: RunRow, at: float) -> dict[str, Any]:
     return {"reason": fact.reason, **_never_ran(row, Execution.SKIPPED, at)}
+
+
+@changes_of.register
+def _(fact: RunMissed, row: RunRow, at: float) -> dict[str, Any]:
+    del row, at
+    return {"reason": fact.reason}
 
 
 @changes_of.register

@@ -139,6 +139,11 @@ class RunRow(_Row):
     isolation: str
     created: float
     last_seq: int
+    queued: bool = False
+    key: str | None = None
+    by: str = ""
+    depth: int = 0
+    due: float | None = None
     version: str | None = None
     trusted: dict[str, str] = {}
     subject: dict[str, str] = {}

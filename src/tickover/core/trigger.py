@@ -203,9 +203,12 @@ PROVIDERS = (
     "alertmanager",
     "bitbucket",
     "discord",
+    "fathom",
     "gitlab",
+    "grafana",
     "jira",
     "linear",
+    "make",
     "pagerduty",
     "sentry",
     "shopify",
@@ -213,6 +216,7 @@ PROVIDERS = (
     "standard",
     "stripe",
     "svix",
+    "zapier",
 )
 TRIGGERS: dict[str, type[Trigger]] = {
     each.KIND: each for each in (ScheduleTrigger, ApiTrigger, GitHubTrigger, WebhookTrigger)

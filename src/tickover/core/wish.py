@@ -29,7 +29,11 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What became of a wish: the run, which may have been there before, or be refused already (a row with a reason)."""
+    """What became of a wish: the run, which may have been there before, or be refused already (a row with a reason).
+
+    `retry_at` is when the same wish would meet the cap that refused it no more (UTC epoch seconds); None: no such time.
+    """
 
     run: str
     created: bool = True
+    retry_at: float | None = None

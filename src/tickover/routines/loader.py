@@ -150,7 +150,7 @@ def _environment(matter: FrontMatter, document: Document, file: str, environment
 
 
 def validated(model: type[M], document: Document, file: str) -> M:
-    """Read a document as `model`. Raises DefinitionErrors with every problem, each with its line and the nearest key."""
+    """Read a document as `model`. Raises DefinitionErrors : every problem with its line and the nearest key."""
     try:
         return model.model_validate({} if document.data is None else document.data)
     except ValidationError as error:

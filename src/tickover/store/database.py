@@ -35,7 +35,7 @@ class Database:
             raise StoreError("store.old_sqlite", f"SQLite {sqlite3.sqlite_version} is too old, 3.24 is needed")
         self.folder = os.path.abspath(folder)
         self.busy_timeout = busy_timeout
-        self.queries = _named(_text("queries.sql"))
+        self.queries = _queries()
         self._migrations = _migrations()
         self._lock = threading.RLock()
         self._process = os.getpid()
@@ -174,6 +174,17 @@ def _text(*path: str) -> str:
 def _named(text: str) -> dict[str, str]:
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: sql.strip() for name, sql in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _queries() -> dict[str, str]:
+    """Return the named statements of every .sql file beside this one. No name is given twice."""
+    folder = importlib.resources.files("tickover.store")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    found = [_named(_text(name)) for name in names]
+    merged = {name: sql for each in found for name, sql in each.items()}
+    if len(merged) != sum(map(len, found)):
+        raise StoreError("store.queries", f"two of these files give a statement the same name: {names}")
+    return merged
 
 
 def _migrations() -> list[str]:

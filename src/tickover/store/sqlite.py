@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -24,9 +25,15 @@ from tickover.store.base import (
 )
 from tickover.store.database import Database
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
+from tickover.store.queue import SqliteQueue
 from tickover.store.records import SqliteResources, SqliteStates, SqliteVerifierRecords, read_head
+from tickover.store.registry import SqliteRoutines
 from tickover.store.rules import columns, printable, run_id
-from tickover.store.wake import Wakes
+from tickover.store.schedules import SqliteSchedules
+from tickover.store.sqlite_access import SqliteAudit, SqliteTokens
+from tickover.store.sqlite_outbox import SqliteOutbox
+from tickover.store.sqlite_usage import SqliteUsage
+from tickover.store.wake import ENGINE, Wakes
 
 _REBUILD_STEP = 1000
 
@@ -46,6 +53,16 @@ class SqliteStore:
         self.verifier = SqliteVerifierRecords(self._database, clock)
         self.states = SqliteStates(self._database, clock)
         self.resources = SqliteResources(self._database, clock)
+        self.tokens = SqliteTokens(self._database)
+        self.audit = SqliteAudit(self._database, clock)
+        self.outbox = SqliteOutbox(self._database)
+        self.usage = SqliteUsage(self._database)
+        self.routines = SqliteRoutines(self._database)
+        self.queue = SqliteQueue(self._database, self.journal, self._wakes)
+        self.schedules = SqliteSchedules(self._database, self._wakes)
+
+    def bell(self) -> tuple[socket.socket, Callable[[], None]]:
+        return self._wakes.listen(ENGINE)
 
     def close(self) -> None:
         self._database.close()
@@ -137,24 +154,25 @@ class SqliteJournal:
         self._clock = clock
 
     def append(self, run: str, fence: int, events: Sequence[Event], *, attempt: int = 0) -> int:
+        with self._database.writing():
+            seq = self.append_within(run, fence, events, attempt=attempt)
+        self._wakes.notify(run)
+        return seq
+
+    def append_within(self, run: str, fence: int, events: Sequence[Event], *, attempt: int = 0) -> int:
+        """Append inside a transaction; the caller wakes the run's waiters when it is durable."""
         encoded = [encode_event(event) for event in events]
         if not encoded:
             raise ValueError("nothing to append")
         run_id(run)
-        with self._database.writing():
-            head = read_head(self._database, run)
-            head.check_fence(run, fence, {kind for kind, _ in encoded})
-            at, first = self._clock(), (head.seq or 0) + 1
-            self._database.run_many(
-                "append",
-                [(run, seq, at, attempt, fence, kind, text) for seq, (kind, text) in enumerate(encoded, first)],
-            )
-            entries = [
-                _event((run, seq, at, attempt, fence, kind, text)) for seq, (kind, text) in enumerate(encoded, first)
-            ]
-            first_at = at if head.created_at is None else head.created_at
-            self._runs.put(run, entries[-1].seq, self._project(head.row, entries), first_at, before=head.row)
-        self._wakes.notify(run)
+        head = read_head(self._database, run)
+        head.check_fence(run, fence, {kind for kind, _ in encoded})
+        at, first = self._clock(), (head.seq or 0) + 1
+        rows = [(run, seq, at, attempt, fence, kind, text) for seq, (kind, text) in enumerate(encoded, first)]
+        self._database.run_many("append", rows)
+        entries = [_event(row) for row in rows]
+        first_at = at if head.created_at is None else head.created_at
+        self._runs.put(run, entries[-1].seq, self._project(head.row, entries), first_at, before=head.row)
         return entries[-1].seq
 
     def read(self, run: str, after: int = 0, limit: int = 500) -> Sequence[JournalEvent]:

@@ -21,6 +21,10 @@ RECHECK: Final = 1.0
 """Seconds after which a waiter looks by itself."""
 
 
+ENGINE: Final = "engine"
+"""What the engine's own socket is called: whoever changes the queue of runs rings it."""
+
+
 class Wakes:
     """The sockets of one data folder. Addressed through an open folder: a socket's path may have 107 bytes."""
 
@@ -33,6 +37,19 @@ class Wakes:
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1
+
+    def listen(self, name: str) -> tuple[socket.socket, Callable[[], None]]:
+        """Return a socket that becomes readable when `name` is notified, and how to let go of it."""
+        path = f"{self._path}/{_prefix(name)}{os.getpid()}.{secrets.token_hex(8)}"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        listener.bind(path)
+
+        def close() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            listener.close()
+
+        return listener, close
 
     def notify(self, run: str) -> None:
         """Wake the run's waiters. A socket that nobody reads any more (its process was killed) is removed."""

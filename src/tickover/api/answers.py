@@ -1,0 +1,297 @@
+"""The bodies that /api/v1 takes and gives. OpenAPI is made of these models. Times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from tickover.core.event import Scalar
+from tickover.core.row import AttemptRow, PhaseRow, RunRow
+from tickover.core.status import Execution, Outcome
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Limit = Annotated[int, Field(ge=1, le=500)]
+Scope = Annotated[str, Field(max_length=80)]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+
+
+class Taken(BaseModel):
+    """What comes from outside: a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+# -- what is asked ---------------------------------------------------------------------------------------------------
+
+
+class RunsQuery(Taken):
+    routine: Annotated[str, Field(max_length=64)] | None = None
+    execution: Execution | None = None
+    outcome: Outcome | None = None
+    limit: Limit = 50
+    cursor: RunId | None = None
+
+
+class EventsQuery(Taken):
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
+    limit: Limit = 500
+
+
+class StreamQuery(Taken):
+    after: Annotated[int, Field(ge=0, le=2**53)] = 0
+
+
+class PageQuery(Taken):
+    limit: Limit = 100
+    cursor: Annotated[int, Field(ge=1, le=2**53)] | None = None
+
+
+class WaitQuery(Taken):
+    wait: Annotated[float, Field(ge=0, le=3600)] = 0
+
+
+class UsageQuery(Taken):
+    days: Annotated[int, Field(ge=1, le=366)] = 30
+
+
+class FireBody(Taken):
+    """A wish to run. At most one of `text` and `event`; both are data from outside, never instructions."""
+
+    inputs: dict[str, Scalar] = {}
+    text: Annotated[str, Field(max_length=65_536)] | None = None
+    event: JsonValue = None
+
+
+class PauseBody(Taken):
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class TokenBody(Taken):
+    name: Annotated[str, Field(max_length=100)]
+    owner: Annotated[str, Field(max_length=120)]
+    role: Literal["viewer", "operator", "admin"] | None = None
+    scopes: Annotated[list[Scope], Field(max_length=100)] = []
+    days: Annotated[int, Field(ge=1, le=3660)] | None = None
+
+
+# -- what is answered ------------------------------------------------------------------------------------------------
+
+
+class Told(BaseModel):
+    code: str
+    message: str
+    hint: str
+    where: dict[str, str | int] | None = None
+    problems: list[Told] | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every error."""
+
+    error: Told
+
+
+class PhaseAnswer(PhaseRow):
+    started: Moment  # type: ignore[assignment]
+
+
+class AttemptAnswer(AttemptRow):
+    started: Moment  # type: ignore[assignment]
+    finished: Moment | None = None  # type: ignore[assignment]
+    phases: tuple[PhaseAnswer, ...] = ()
+
+
+class RunAnswer(RunRow):
+    """A run: its row, as `tickover runs show --json` prints it."""
+
+    format: int
+    created: Moment  # type: ignore[assignment]
+    started: Moment | None = None  # type: ignore[assignment]
+    finished: Moment | None = None  # type: ignore[assignment]
+    retry_at: Moment | None = None  # type: ignore[assignment]
+    attempts: tuple[AttemptAnswer, ...] = ()
+
+
+class RunLine(BaseModel):
+    """A run in a list."""
+
+    id: str
+    routine: str
+    title: str
+    trigger: str
+    execution: Execution
+    outcome: Outcome | None
+    reason: str
+    exit_code: int | None
+    created: Moment
+    started: Moment | None
+    finished: Moment | None
+
+
+class RunsAnswer(BaseModel):
+    runs: list[RunLine]
+    cursor: str | None = Field(description="Give it back to read on; null at the end.")
+
+
+class EventAnswer(BaseModel):
+    run: str
+    seq: int
+    at: Moment
+    attempt: int
+    fence: int
+    type: str
+    data: dict[str, Any]
+
+
+class EventsAnswer(BaseModel):
+    events: list[EventAnswer]
+    last_seq: int
+
+
+class ArtifactAnswer(BaseModel):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class ArtifactsAnswer(BaseModel):
+    artifacts: list[ArtifactAnswer]
+
+
+class DenialAnswer(BaseModel):
+    host: str
+    port: int
+    code: str
+    says: str
+    method: str
+    path: str
+    times: int
+
+
+class NetworkAnswer(BaseModel):
+    """What the gateway saw. `calls` are the receipts as they stand in the journal."""
+
+    sums: dict[str, Any]
+    calls: list[dict[str, Any]]
+    denied: list[DenialAnswer]
+
+
+class FiredAnswer(BaseModel):
+    run: str
+    created: bool = Field(description="False: the same Idempotency-Key had made this run before.")
+    row: RunAnswer
+
+
+class RoutineAnswer(BaseModel):
+    name: str
+    version: str
+    pushed_at: Moment
+    pushed_by: str
+    paused: bool
+    paused_at: Moment | None
+    paused_by: str
+    paused_reason: str
+    fire_url: str
+
+
+class RoutinesAnswer(BaseModel):
+    routines: list[RoutineAnswer]
+
+
+class VersionAnswer(BaseModel):
+    version: str
+    at: Moment | None
+    by: str
+
+
+class VersionsAnswer(BaseModel):
+    versions: list[VersionAnswer]
+
+
+class PushedAnswer(BaseModel):
+    name: str
+    version: str
+
+
+class SlotAnswer(BaseModel):
+    """A schedule and its next slot; `fire_at` is the slot with its stagger."""
+
+    routine: str
+    schedule: dict[str, Any]
+    slot: Moment | None
+    fire_at: Moment | None
+    enabled: bool
+
+
+class SchedulesAnswer(BaseModel):
+    schedules: list[SlotAnswer]
+
+
+class DoneAnswer(BaseModel):
+    """It was done, or had been done before."""
+
+    ok: Literal[True] = True
+
+
+class TokenAnswer(BaseModel):
+    id: str
+    name: str
+    owner: str
+    scopes: list[str]
+    state: Literal["live", "expired", "revoked"]
+    created: Moment
+    made_by: str
+    expires: Moment | None
+    last_used: Moment | None
+
+
+class NewTokenAnswer(TokenAnswer):
+    token: str = Field(description="Shown now and never again.")
+
+
+class TokensAnswer(BaseModel):
+    tokens: list[TokenAnswer]
+
+
+class WhoAnswer(BaseModel):
+    owner: str
+    token: str
+    scopes: list[str]
+
+
+class AuditAnswer(BaseModel):
+    id: int
+    at: Moment
+    who: str
+    what: str
+    target: str
+    origin: str
+    allowed: bool
+    detail: dict[str, Any]
+
+
+class AuditsAnswer(BaseModel):
+    entries: list[AuditAnswer]
+    cursor: int | None
+
+
+class UsageLine(BaseModel):
+    routine: str
+    execution: str
+    outcome: str | None
+    runs: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    unpriced: int = Field(description="Runs whose cost is not known; they count 0 in `cost_usd`.")
+
+
+class UsageAnswer(BaseModel):
+    since: Moment
+    usage: list[UsageLine]
+
+
+class HealthAnswer(BaseModel):
+    status: Literal["ok", "draining"]
+    version: str

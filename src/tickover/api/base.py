@@ -1,0 +1,109 @@
+"""What the HTTP face needs of the house. `Tickover` offers it; `tickover.testing.desk` has a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tickover.control.access import Access
+from tickover.core.event import JournalEvent
+from tickover.core.row import RunRow
+from tickover.core.wish import Enqueued, Wish
+from tickover.store.usage import RunSum
+
+
+class Pushed(Protocol):
+    """What became of a push. `version` names these very files."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+class Registered(Protocol):
+    """A routine that the server knows. Times are UTC epoch seconds; `paused_at` is None while it may start."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def pushed_at(self) -> float: ...
+    @property
+    def pushed_by(self) -> str: ...
+    @property
+    def paused_at(self) -> float | None: ...
+    @property
+    def paused_by(self) -> str: ...
+    @property
+    def paused_reason(self) -> str: ...
+
+
+class Planned(Protocol):
+    """A schedule with its next slot."""
+
+    @property
+    def routine(self) -> str: ...
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+    @property
+    def slot(self) -> float | None: ...
+    @property
+    def fire_at(self) -> float | None: ...
+    @property
+    def enabled(self) -> bool: ...
+
+
+class Desk(Protocol):
+    """The verbs and the reading that routes are made of. Synchronous: a route hands each call to a thread."""
+
+    @property
+    def access(self) -> Access: ...
+
+    def run_rows(
+        self,
+        *,
+        routine: str | None = None,
+        execution: str | None = None,
+        outcome: str | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> Sequence[RunRow]:
+        """Return runs, newest first; `before` is the id of the last run of the page before."""
+        ...
+
+    def run_row(self, run: str) -> RunRow:
+        """Return a run. Raises NotFoundError."""
+        ...
+
+    def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]: ...
+
+    def wait(self, run: str, after: int, timeout: float) -> int: ...
+
+    def artifact(self, run: str, path: str) -> bytes: ...
+
+    def cancel(self, run: str, by: str) -> None: ...
+
+    def push(self, folder: Path | str, by: str = "") -> Pushed: ...
+
+    def routines(self) -> Sequence[Registered]: ...
+
+    def routine(self, name: str) -> Registered:
+        """Return a routine. Raises NotFoundError."""
+        ...
+
+    def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
+        """Return version, moment and who of each push, newest first. Raises NotFoundError."""
+        ...
+
+    def schedules(self) -> Sequence[Planned]: ...
+
+    def pause(self, name: str, by: str, reason: str) -> object: ...
+
+    def resume(self, name: str, by: str) -> object: ...
+
+    def enqueue(self, wish: Wish) -> Enqueued: ...
+
+    def usage(self, since: float) -> Sequence[RunSum]: ...

@@ -1,0 +1,45 @@
+"""`tickover push`: hand a routine to the server of a data folder. What runs later is this very copy."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from tickover.cli import options
+from tickover.cli.blocks import Ink, Line
+from tickover.cli.find import find_routine, own_name
+from tickover.cli.output import print_json, screen
+from tickover.cli.runs import whoami
+from tickover.cli.wire import FORMAT, iso
+from tickover.cli.words import moment
+
+
+@click.command(epilog="\b\nExample:\n  tickover push routines/hello")
+@click.argument("routine", metavar="FOLDER|NAME")
+@options.as_json("what was pushed")
+@options.home
+@options.no_color
+def command(*, routine: str, as_json: bool, home: Path | None, no_color: bool) -> None:
+    """Copy the routine in FOLDER (or routines/NAME) into the data folder, where `tickover up` runs it from.
+
+    The copy never changes: what you edit afterwards runs after the next push. Runs under way stay with their version.
+    """
+    with options.reading(home) as tickover:
+        pushed = tickover.push(find_routine(routine), whoami())
+        paused = tickover.routine(pushed.name).paused_reason if tickover.routine(pushed.name).paused_at else None
+    if as_json:
+        told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}
+        print_json({**told, "next_at": iso(pushed.next_at)})
+        return
+    out = screen(no_color=no_color)
+    state = "pushed" if pushed.changed else "unchanged"
+    out.show(Line(Ink(f"{state}  ", "dim"), Ink(pushed.name, "bold"), f"  version {pushed.version[:12]}"))
+    if paused is not None:
+        hint = f"`{own_name()} routine resume {pushed.name}`"
+        out.show(Line(Ink("paused   ", "dim"), f"{paused}; {hint}"))
+    elif pushed.next_at is not None:
+        out.show(Line(Ink("next     ", "dim"), moment(pushed.next_at, time.time())))
+    screen(sys.stderr).show(Line(f"`{own_name()} up` runs it"))

@@ -1,0 +1,136 @@
+"""`tickover up`: the server in the foreground. It ends in order on SIGTERM and SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from tickover.app import Tickover
+from tickover.cli import options
+from tickover.cli.blocks import Line
+from tickover.cli.output import Screen, screen
+from tickover.cli.words import counted, moment
+from tickover.control.server import Server
+from tickover.core.errors import TickoverError
+from tickover.core.text import one_line
+
+Face = Callable[[Tickover, Server], AbstractAsyncContextManager[object]]
+"""What stands beside the engine in the same event loop, entered after it and left before it: an HTTP server."""
+
+_DRAIN_S: Final = 30.0
+
+
+@click.command(
+    epilog="\b\nExample:\n  tickover up --drain 300\n\n"
+    "SIGTERM and Ctrl-C drain: nothing new begins, what runs may end. A second one ends at once.\n"
+    "What is cut off then is `lost`, and the next `up` goes on from there."
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 86400),
+    default=_DRAIN_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long runs may go on after SIGTERM.",
+)
+@options.home
+@options.no_color
+def command(*, drain: float, home: Path | None, no_color: bool) -> None:
+    """Run what was pushed: fire its schedules and work off the queue, until it is told to stop.
+
+    One server works on a data folder; `tickover run` beside it is fine.
+    """
+    out = screen(sys.stderr, no_color=no_color)
+    try:
+        asyncio.run(_up(home, out, drain))
+    finally:
+        out.close()
+
+
+async def _up(home: Path | None, out: Screen, drain: float) -> None:
+    async with await options.opener()(home, sandbox=True) as tickover:
+        await serve(tickover, out=out, drain_s=drain)
+
+
+async def serve(
+    tickover: Tickover,
+    *,
+    out: Screen,
+    drain_s: float = _DRAIN_S,
+    face: Face = lambda _tickover, _server: nullcontext(),
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until a signal or `stop`, then drain. Raises what engine, scheduler or face died of."""
+    told = _Signals(stop or asyncio.Event())
+
+    def report(what: str, error: BaseException) -> None:
+        out.show(Line(f"{what}: {one_line(str(error), 400)}"))
+
+    async with tickover.server(report=report) as server:
+        with told:
+            async with face(tickover, server):
+                out.show(Line(_hello(tickover, server)))
+                await _first(told.first.wait(), server.failure())
+            out.show(Line("draining; once more ends at once"))
+            cut_off = await _first(told.second.wait(), server.drain(drain_s))
+            if cut_off:
+                out.show(Line(f"{counted(cut_off, 'run')} cut off; the next `up` goes on with them"))
+
+
+T = TypeVar("T")
+
+
+async def _first(stop: Awaitable[object], work: Awaitable[T]) -> T | None:
+    """Return what `work` returned, or None as soon as `stop` is done; an exception that `work` returned is raised."""
+    stopping, working = asyncio.ensure_future(stop), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return None
+        found: T = working.result()
+        if isinstance(found, BaseException):
+            raise TickoverError("server.died", f"the server cannot go on: {found!r}") from found
+        return found
+    finally:
+        for task in (stopping, working):
+            task.cancel()
+        await asyncio.gather(stopping, working, return_exceptions=True)
+
+
+def _hello(tickover: Tickover, server: Server) -> str:
+    routines = tickover.routines()
+    paused = sum(each.paused_at is not None for each in routines)
+    at = tickover.store.schedules.next_fire()
+    parts = [f"up: {counted(len(routines), 'routine')}" + (f", {paused} paused" if paused else "")]
+    if server.recovered:
+        parts.append(f"{counted(server.recovered, 'run')} taken up again")
+    if at is not None:
+        parts.append(f"next firing {moment(at, time.time())}")
+    return "; ".join(parts)
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first and the second."""
+
+    def __init__(self, first: asyncio.Event) -> None:
+        self.first = first
+        self.second = asyncio.Event()
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._hear)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    def _hear(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
