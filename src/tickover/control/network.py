@@ -21,9 +21,10 @@ from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
 from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
-from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
+from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of, receipts_of
 from tickover.gateway.certificates import bundle, system_roots
+from tickover.gateway.presets import PACKAGES
 from tickover.gateway.session import Denied, GatewayGone, Passport, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
@@ -108,6 +109,12 @@ class Ways:
         """What the setup script may send: to the environment's hosts, and nothing that writes."""
         bare = self._routine.model_copy(update={"may": (), "expect": (), "noop": ()})
         return egress_of(bare, self._instance, self._presets)
+
+    @property
+    def packages(self) -> Egress:
+        """What the installation of an agent may send: it reads from this machine's registries of packages."""
+        asked = [Asked(PACKAGES, "the agent's build")]
+        return Egress(policy_of(asked, self._presets, self._instance.network.rules()))
 
     @property
     def verifier(self) -> Egress:

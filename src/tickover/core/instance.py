@@ -150,9 +150,7 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
 NOWHERE: Final = Reach()
 
 
-def egress_of(
-    routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Reach = NOWHERE
-) -> Egress:
+def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Reach = NOWHERE) -> Egress:
     """Make the agent's way out. Raises DefinitionErrors with everything that cannot be, each with its key.
 
     `agent` is what the agent's own program has to reach; what it asks its model is no permission of the routine's.
