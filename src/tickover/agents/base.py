@@ -30,6 +30,9 @@ WORKSPACE = "/workspace"
 OURS = "/tickover"
 """Where our read-only files lie inside: inputs, runners, settings of an agent."""
 
+OUTPUT = f"{WORKSPACE}/.tickover/output.json"
+"""Where the check `output` looks for an agent's result."""
+
 Stream: TypeAlias = Literal["stdout", "stderr"]
 AgentFact: TypeAlias = (
     AgentOutput
