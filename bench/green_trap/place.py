@@ -62,7 +62,7 @@ class Result:
 
 
 class Board(ThreadingHTTPServer):
-    """A message board: POST adds a message to its path, GET lists them. Without TLS it is there to be read."""
+    """A message board: POST adds a message to its path, GET lists them. Without TLS it is the same, to be read."""
 
     daemon_threads = True
     request_queue_size = 64

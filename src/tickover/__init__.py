@@ -7,10 +7,12 @@ The map of the house; imports point down only (import-linter holds it).
     control/      DOES, in order. `execute` is the main path: read it first
         dispatch  a wish becomes a run, or an error         prepare  what exactly runs, and where
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine
+        route, triggers: an event from outside becomes a wish, or a reason why not
         work      the agent's turn                          verify   what is true afterwards
         hands     all that a check may touch                recover  what a killed process left
     workspace/    mirrors, checkouts, setup layers, artifacts, state: hostile trees, touched inside sandboxes only
     agents/       who works: a file per agent                checks/   who judges: a file per kind of check
+    relay/        who sent a delivery, and what inputs it makes: a row per sender
     sandbox/      where a run lives; `launcher/` is the only privileged code
     engine/       looks at queued runs when their time has come
     store/        journal, run rows, leases, blobs            routines/ text and files -> a definition

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
@@ -19,16 +19,25 @@ from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
 from tickover.control.keepsake import FOLDER
+from tickover.control.newsdesk import NewsDesk
+from tickover.control.notify import Postman
+from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry
 from tickover.control.scheduler import Scheduler, Watch
+from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
+from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
+from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand
+from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
-from tickover.core.instance import Instance
+from tickover.core.grant import Ask, asks_of, change
+from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.network import Preset
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
@@ -36,27 +45,29 @@ from tickover.engine.base import Clock
 from tickover.engine.clock import WallClock
 from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
-from tickover.gateway.presets import presets
+from tickover.gateway.packages import Packages, find_packages
+from tickover.gateway.presets import PACKAGES, presets
+from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
-from tickover.store.base import OUTSIDE
+from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
+from tickover.store.events import Events
+from tickover.store.outbox import Delivery, Letter
 from tickover.store.process import is_gone, this_process
 from tickover.store.projection import project_run
 from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
+from tickover.store.sqlite_events import SqliteEvents
 from tickover.store.usage import RunSum
 from tickover.workspace.builds import Build, Builds, checked
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
-__all__ = ["RunRequest", "Tickover", "home_folder"]
-
-KEY_FILE = "key"
-"""The instance's key, in the data folder. Only the gateway's process opens it."""
+__all__ = ["GrantView", "RunRequest", "Tickover", "home_folder"]
 
 Observer = Callable[[JournalEvent], None]
 Report = Callable[[str, BaseException], None]
@@ -75,6 +86,20 @@ def home_folder() -> Path:
     return Path(share) / "tickover" if share else Path.home() / ".local/share/tickover"
 
 
+class GrantView(NamedTuple):
+    """What a routine asks for beside what it was granted. `gone` has sentences: it no longer asks for them."""
+
+    routine: str
+    folder: Path
+    new: tuple[Ask, ...]
+    kept: tuple[Ask, ...]
+    gone: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.new or self.gone)
+
+
 class Tickover:
     """One data folder and everything that works on it. Use as `async with await Tickover.open() as tickover`."""
 
@@ -88,11 +113,14 @@ class Tickover:
         """What the instance allows; read at each decision."""
         self.registry = Registry(self.store, home, time.time)
         self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
+        self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
+        self._packages: asyncio.Task[Packages] | None = None
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancel_wished = False
+        self._events: Events | None = None
 
     @classmethod
     async def open(cls, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
@@ -123,11 +151,12 @@ class Tickover:
 
     async def close(self) -> None:
         """End every sandbox of ours and let go of the files."""
-        if self._report is not None:
-            await asyncio.gather(self._report, return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._report, self._packages)), return_exceptions=True)
         await self.gateway.close()
         if self.backend is not None:
             await self.backend.close()
+        if self._events is not None:
+            self._events.close()
         self.store.close()
 
     def _house(self) -> House:
@@ -142,12 +171,19 @@ class Tickover:
             backend=self.backend,
             mirrors=self._mirrors,
             report=self._report_once,
-            instance=self.instance,
-            presets=presets,
+            instance=self.secrets.instance,
+            presets=_presets,
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
+            packages=self._packages_once,
             gateway=self.gateway,
         )
+
+    def _packages_once(self) -> Awaitable[Packages]:
+        """Ask this machine's package managers once per process."""
+        if self._packages is None or (self._packages.done() and self._packages.exception() is not None):
+            self._packages = asyncio.create_task(find_packages())
+        return asyncio.shield(self._packages)
 
     def _report_once(self) -> Awaitable[BackendReport]:
         """Start the probe once per process; what it saw is shown on every run."""
@@ -162,15 +198,19 @@ class Tickover:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
 
-    def instance(self) -> Instance:
-        """Read the instance's configuration as it is now. Raises DefinitionErrors."""
-        return load_instance(self.home)
-
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
-        accepted = accept(house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex)
+
+        def possible(routine: Routine) -> None:
+            with loaded.placing():
+                egress_of(routine, house.instance(), house.presets())
+                verifier_egress_of(routine, house.instance(), house.presets())
+
+        accepted = accept(
+            house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
+        )
         if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
             return await refuse(house, accepted, refusal, observe)
 
@@ -200,6 +240,13 @@ class Tickover:
         """Make a durable run that a server works on: queued, or refused with its reason. Raises NotFoundError."""
         return self._desk.enqueue(wish)
 
+    def installed(self) -> list[Installed]:
+        """Return what was pushed, as it is in force: what senders' events are for."""
+        return [
+            Installed(self.registry.loaded(each.name, each.version).routine, each.paused_at is not None)
+            for each in self.registry.list()
+        ]
+
     def server(self, *, noticed: Callable[[Notice], None] = lambda _notice: None, report: Report = ignore) -> Server:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
         clock: Clock = WallClock()
@@ -219,6 +266,34 @@ class Tickover:
             clock=clock,
             rings=(engine.ring, scheduler.ring),
         )
+
+    def signing_secret(self, name: str) -> bytes:
+        """Return a secret of kind `signing`, the only kind opened here. Raises NotFoundError, UsageError."""
+        return signing_secret(self.store.secrets, self.home, name)
+
+    def postman(self, *, more: Callable[[str], str], report: Report = ignore) -> Postman:
+        """Return who tells people what became of runs. `more` says where a reader finds one."""
+        return Postman(
+            self.store.outbox,
+            NewsDesk(self.store, self.registry, more, report),
+            targets=lambda: load_instance(self.home).notify,
+            notifier=lambda kind: find("notify", kind)(),
+            secret=self.signing_secret,
+        )
+
+    def grants_of(self, folder: Path) -> GrantView:
+        """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
+        routine = self.load(folder).routine
+        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == str(folder)}
+        found = change(asks_of(routine, self.secrets.instance()), granted)
+        gone = tuple(granted[digest].says for digest in found.gone)
+        return GrantView(routine.name, folder, found.new, found.kept, gone)
+
+    def grant(self, folder: Path, *, by: str) -> None:
+        """Grant a routine exactly what it asks for now."""
+        view = self.grants_of(folder)
+        items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
+        self.store.grants.replace(view.routine, str(folder), items, by=by)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
@@ -260,6 +335,13 @@ class Tickover:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
+    @property
+    def events(self) -> Events:
+        """What came in from outside; opened when first asked for."""
+        if self._events is None:
+            self._events = SqliteEvents(str(self.home))
+        return self._events
+
     def run_row(self, run: str) -> RunRow:
         """Return a run by its id or a prefix of it that only one has. Raises NotFoundError."""
         with contextlib.suppress(NotFoundError, ValueError):
@@ -291,6 +373,10 @@ class Tickover:
         """Return a pushed routine. Raises NotFoundError."""
         return self.registry.get(name)
 
+    def definition(self, name: str) -> Routine:
+        """Return what a pushed routine says, in the version that runs next. Raises NotFoundError, DefinitionErrors."""
+        return self.registry.loaded(name, self.registry.get(name).version).routine
+
     def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
         """Return version, moment and who of each push, newest first. Raises NotFoundError."""
         self.registry.get(name)
@@ -303,6 +389,12 @@ class Tickover:
     def journal(self, run: str, after: int = 0) -> Sequence[JournalEvent]:
         """Return the facts of a run beyond `after`, at most one page."""
         return self.store.journal.read(run, after)
+
+    async def traffic(self, run: str) -> tuple[Traffic, str]:
+        """Return what the gateway saw of a run, and why its receipts are not to be believed, if so."""
+        name = self.run_row(run).id
+        found = traffic_of(self.store.journal, name)
+        return found, await why_broken(self.gateway, found, name)
 
     def wait(self, run: str, after: int, timeout: float) -> int:
         """Block until the run has an event beyond `after`, or `timeout` seconds passed; return its last seq."""
@@ -319,6 +411,11 @@ class Tickover:
         """Return the folders that `keep` left of a run: the workspace after each attempt."""
         return sorted((self.home / FOLDER).glob(f"{run}-*"))
 
+    def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
+        """Return notices with the attempts to deliver them, newest first."""
+        outbox = self.store.outbox
+        return [(each, outbox.deliveries(each.id)) for each in outbox.list(limit=limit, before=before)]
+
     def usage(self, since: float) -> Sequence[RunSum]:
         """Return sums over the runs created at or after that time (UTC epoch seconds)."""
         return self.store.usage.since(since)
@@ -326,3 +423,8 @@ class Tickover:
     def blob(self, digest: str) -> bytes:
         """Return a stored body by its sha256."""
         return self.blobs.get(digest)
+
+
+def _presets() -> dict[str, Preset]:
+    """Return every preset; the hosts of `packages` are found when a run begins."""
+    return {**presets(), PACKAGES: Preset(PACKAGES, (), inspect=True)}

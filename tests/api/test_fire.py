@@ -189,3 +189,21 @@ async def test_plain_text_is_the_text(client: httpx.AsyncClient, desk: MemoryDes
 async def test_a_body_beyond_the_limit_is_413(client: httpx.AsyncClient, desk: MemoryDesk) -> None:
     answer = await client.post(PATH, headers=headers(desk.token("fire:hello")), content=b" " * (2 << 20))
     assert_error(answer, 413, "request_too_large")
+
+
+async def test_without_the_trigger_only_an_operator_starts_it(client: httpx.AsyncClient, desk: MemoryDesk) -> None:
+    desk.by_hand.add("hello")
+    answer = await client.post(PATH, headers=headers(desk.token("fire:hello")))
+    assert_error(answer, 400, "invalid_request_error")
+    assert "no trigger `api`" in answer.json()["error"]["message"]
+    assert not desk.wishes
+    assert (await client.post(PATH, headers=headers(desk.token(role="operator")))).status_code == 200
+
+
+async def test_words_become_what_the_routine_declares(client: httpx.AsyncClient, desk: MemoryDesk) -> None:
+    fire = "/api/v1/routines/hello/fire"
+    sent = {"authorization": f"Bearer {desk.token('fire:hello')}"}
+    assert (await client.post(fire, headers=sent, json={"words": {"times": "3", "week": "4"}})).status_code == 200
+    assert desk.run_rows()[0].inputs == {"times": 3, "week": "4"}
+    wrong = await client.post(fire, headers=sent, json={"words": {"times": "three"}})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "input.type")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tickover.api.ingest import Hook, Ingest, hook_token
+from tickover.api.ingest import Ingest
 from tickover.core.errors import TickoverError
+from tickover.relay.hook import Hook, hook_token
 from tickover.relay.providers import PROVIDERS
 from tickover.testing.events import MemoryEvents
 from tickover.testing.senders import BODY, KEY, NOW, SECRET, SIGNERS, WHSEC

@@ -79,5 +79,5 @@ def test_it_is_only_ever_a_claim() -> None:
 )
 async def test_a_schema_that_cannot_be_used_says_so(schema: Any, code: str) -> None:
     with pytest.raises(SchemaUnusable) as error:
-        await compare(schema, "a" * 40 + "!", deadline_s=3)
+        await compare(schema, "a" * 40 + "!", deadline_s=3 if code == "schema.slow" else 60)
     assert error.value.code == code

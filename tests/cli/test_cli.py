@@ -70,12 +70,18 @@ def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
         ("runs", "show"), ("routine",), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
-        ("routine", "show"), ("push",), ("up",), ("schema",), ("doctor",),
+        ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
+        ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
+        ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
+        ("agent",), ("agent", "install"), ("agent", "list"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
 
-@pytest.mark.parametrize("path", [path for path in commands() if path not in {("runs",), ("routine",)}], ids=" ".join)
+GROUPS = {("runs",), ("routine",), ("secret",), ("events",), ("token",)}
+
+
+@pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS], ids=" ".join)
 def test_every_verb_has_an_example_in_its_help(path: tuple[str, ...], cli: Cli) -> None:
     shown = cli(*path, "--help")
     assert shown.exit_code == 0
@@ -103,6 +109,8 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 READING = {
     "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
+    "token create", "token list", "events list", "events replay", "events show", "events test",
+    "grant", "secret list", "secret set",
 }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class House:
 
     def open(self) -> Postman:
         return Postman(
-            self.store.outbox, self, targets=lambda: self.targets, notifier=lambda _: self,  # type: ignore[arg-type]
+            self.store.outbox, self, targets=lambda: self.targets, notifier=lambda _: self,
             secret=lambda _: b"", clock=self.clock,
         )  # fmt: skip
 

@@ -183,7 +183,7 @@ def test_the_refusal_names_the_address_and_who_can_allow_it() -> None:
 
 def test_every_kind_has_words_and_metadata_is_never_granted() -> None:
     assert set(SAYS) == set(AddressKind)
-    assert {AddressKind.PRIVATE, AddressKind.LOOPBACK, AddressKind.OWN} == GRANTABLE
+    assert {AddressKind.PRIVATE, AddressKind.LOOPBACK, AddressKind.OWN, AddressKind.DOCUMENTATION} == GRANTABLE
 
 
 def test_what_is_no_address_is_an_error() -> None:

@@ -24,7 +24,9 @@ REPO = {"a": {"url": "https://x.test/a"}}
         {"inputs": {"a": {"type": "string"}}, "skill": "s", "state": True, "artifacts": ["*"], "only_if": {"run": "x"}},
         {"repositories": {"a": {"url": "https://x.test/a", "ref": "main", "trusted_ref": "main"}}},
         {"environment": {"base": "host", "setup": {"run": "x"}, "network": "none", "env": {"A": "b"}}},
-        {"environment": {"network": []}},
+        {"environment": {"network": [], "credentials": ["c"]}},
+        {"may": [{"request": {"to": "POST https://a.test/"}}], "expect": [{"receipt": {"to": "POST https://a.test/"}}]},
+        {"may": [{"push": {"repo": "a", "refs": ["x/*"]}}], "repositories": {"a": {"url": "https://x.test/a"}}},
         {"environment": {"network": ["packages", "a.test", "*.b.test:8443"]}},
         {"environment": {"network": "observe"}},
         {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
@@ -50,11 +52,10 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"repositories": {"a": {"url": "https://x.test/a", "credential": "c"}}}, "repositories.a.credential"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
-        ({"environment": {"credentials": ["c"]}}, "environment.credentials"),
         ({"connectors": {"s": {}}}, "connectors"),
-        ({"may": [{"request": {"to": "POST https://a.test/"}}]}, "may"),
+        ({"may": [{"mail": {"tool": "send"}}]}, "may[0].mail"),
         ({"watch": {"init": "1s"}}, "watch"),
-        ({"expect": [{"receipt": {"to": "POST https://a.test/"}}]}, "expect[0].receipt"),
+        ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
         ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
         ({"limits": {"cost_usd": 1}}, "limits.cost_usd"),
@@ -83,17 +84,13 @@ def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
 
 def test_what_a_server_can_do() -> None:
     keys: dict[str, Any] = {
-        "on": [{"schedule": {"cron": "daily"}}],
+        "on": [{"schedule": {"cron": "daily"}}, {"api": {}}],
+        "notify": [{"on": ["failed"], "to": "x"}],
         "overlap": "queue",
         "priority": 1,
         "limits": {"concurrent": 2, "runs_per_day": 1, "min_interval": "1h", "cost_usd_per_day": 1},
     }
     assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], [])
-
-
-def test_only_up_notifies() -> None:
-    keys = {"notify": [{"on": ["failed"], "to": "x"}]}
-    assert (asks("run", **keys), asks("push", **keys), asks("up", **keys)) == ([], [], ["notify"])
 
 
 def test_the_error_names_the_key() -> None:

@@ -27,6 +27,10 @@ def routine(**keys: Any) -> Routine:
     [
         ({}, "it has no `expect`"),
         ({"expect": [FILE]}, "its checks read only what the agent says or that a file exists"),
+        (
+            {"expect": [FILE, {"receipt": {"to": "POST https://a.test/"}}]},
+            "its receipts ask only that something was sent",
+        ),
         ({"expect": [{"http": {"url": "https://a.test", "guard": True}}]}, "all of its checks are guards"),
         ({"expect": [COMMAND], "may": [POST]}, "it may write outside, and its checks read only what the agent left"),
         ({"expect": [FILE, COMMAND]}, None),
@@ -36,7 +40,9 @@ def routine(**keys: Any) -> Routine:
 )
 def test_a_contract_that_can_never_verify_says_why(keys: dict[str, Any], why: str | None) -> None:
     found = weaknesses(routine(**keys))
-    assert [each.code for each in found] == (["contract.too_weak"] if why else [])
+    assert [each.code for each in found if each.code != "contract.receipt_too_weak"] == (
+        ["contract.too_weak"] if why else []
+    )
     if why:
         assert found[0].message.startswith(f"this routine can only ever be unverified, because {why}")
 

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import RunFinished, RunRefused
-from tickover.core.notice import Kind, NotifySettings, cause_of, json_of, kinds_of, message_of, text_of
+from tickover.core.evidence import CheckResult
+from tickover.core.instance import Instance
+from tickover.core.notice import Kind, cause_of, json_of, kinds_of, message_of, text_of
 from tickover.core.row import ClaimRow, RunRow
 from tickover.core.status import ClaimStatus, Execution, Outcome
 from tickover.testing import stories
@@ -61,7 +63,7 @@ def test_causes_tell_one_trouble_from_another_and_good_news_has_none() -> None:
 def test_a_message_shows_the_checks_and_marks_the_claim() -> None:
     claim = ClaimRow(status=ClaimStatus.DONE, summary="all good\n\x1b[2Jchecks:\n  pass state everything")
     told = row(Execution.COMPLETED, Outcome.FAILED, reason="failed (x)", claim=claim)
-    fact = stories.check(0, stories.CheckResult.FAIL, "the page says\r\n 404")
+    fact = stories.check(0, CheckResult.FAIL, "the page says\r\n 404")
     message = message_of(told.model_copy(update={"evidence": (fact,)}), {"failed"}, "tickover runs show r")
     text = text_of(message)
     assert message.subject == "count: failed"
@@ -93,7 +95,7 @@ def test_a_refusal_says_why() -> None:
     ids=lambda each: str(each["kind"]),
 )
 def test_targets(target: dict[str, object]) -> None:
-    assert NotifySettings.model_validate({"notify": {"ops": target}}).notify["ops"].kind == target["kind"]
+    assert Instance.model_validate({"notify": {"ops": target}}).notify["ops"].kind == target["kind"]
 
 
 @pytest.mark.parametrize(
@@ -112,4 +114,4 @@ def test_targets(target: dict[str, object]) -> None:
 )
 def test_what_is_no_target(target: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        NotifySettings.model_validate({"notify": {"ops": target}})
+        Instance.model_validate({"notify": {"ops": target}})

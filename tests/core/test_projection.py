@@ -18,6 +18,7 @@ from tickover.core.finding import FindingCode
 from tickover.core.receipt import Begun, Delivery, Ended, Identity
 from tickover.core.run import NextStep, RunRow, fold, next_step
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
+from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, decide
 
 COMPLETED, FAILED, TIMED_OUT, CANCELLED, LOST = ENDED
@@ -549,19 +550,45 @@ def naive_network(events: list[Raw]) -> Raw:
     begun = [data["record"] for data in data_of(events, "receipt_begun")]
     ended = {data["record"]["call"]: data["record"]["delivery"] for data in data_of(events, "receipt_ended")}
     wrote = [each["call"] for each in begun if each["writes"] and each["identity"] == "agent"]
+    answered = {data["record"]["call"] for data in data_of(events, "receipt_ended") if data["record"]["status"]}
+    calls = {
+        each["call"]: {
+            "call": each["call"],
+            "attempt": each["attempt"],
+            "writes": each["call"] in wrote,
+            "target": f"POST https://{each['host']}{each['path']}",
+            "rule": each["rule"],
+        }
+        for each in begun
+    }
+    rules = {each["rule"] for each in begun if each["call"] in wrote}
+    left = [each["rule"] for each in begun if each["call"] in wrote and ended.get(each["call"]) != "unsent"]
     return {
         "calls": len(begun),
+        "rules": {rule: left.count(rule) for rule in rules},
+        "denials": naive_denials(events),
+        "unknown": [calls[call] for call in ended if ended[call] != "unsent" and call not in answered][:50],
         "writes": sum(ended.get(call) != "unsent" for call in wrote),
         "denied": sum(data["times"] for data in data_of(events, "connection_denied")),
-        "open_calls": [
-            {
-                "call": each["call"],
-                "attempt": each["attempt"],
-                "writes": each["call"] in wrote,
-                "target": f"POST https://{each['host']}{each['path']}",
-            }
-            for each in begun
-            if each["call"] not in ended
-        ],
+        "open_calls": [told for call, told in calls.items() if call not in ended],
         "seal": only(last_data(events, "receipts_sealed"), "receipt", "mac"),
     }
+
+
+def naive_denials(events: list[Raw]) -> list[Raw]:
+    attempt = 0
+    found: dict[tuple[Any, ...], Raw] = {}
+    for event in events:
+        if event["type"] == "attempt_started":
+            attempt = event["data"]["attempt"]
+        if event["type"] == "connection_denied":
+            shown = {key: event["data"][key] for key in ("identity", "port", "code")}
+            shown |= {key: one_line(event["data"][key], most) for key, most in DENIAL_TEXTS.items()}
+            key = (attempt, *shown.values())
+            if key in found or len(found) < 50:
+                before = found.get(key, {"times": 0})["times"]
+                found[key] = {"attempt": attempt, **shown, "times": before + event["data"]["times"]}
+    return list(found.values())
+
+
+DENIAL_TEXTS = {"host": 260, "says": 300, "method": 20, "path": 200}

@@ -200,3 +200,13 @@ def test_what_was_done_outside_is_never_done_again(
         assert PASS not in {result for _, result in outside}
         if unknown:
             assert {result for class_, result in outside if class_ is STATE} == {FAIL}
+
+
+def test_a_receipt_that_came_counts_however_little_was_asked_of_it() -> None:
+    term = CheckTerm(CheckList.EXPECT, 0, "receipt", CLAIM)
+    then, now = {term.id: FAIL}, {term.id: PASS}
+    found = decide_retry(
+        1, EVERYTHING, CauseCode.LOST, Outcome.UNVERIFIED, checks=[term], baseline_then=then, baseline_now=now
+    )
+    assert isinstance(found, Stop)
+    assert "could do it twice" in found.why

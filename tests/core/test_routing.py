@@ -45,7 +45,10 @@ PULL: dict[str, Any] = {
 
 
 def trigger(kind: str = "github", **keys: Any) -> EventTrigger:
-    base = {"github": {"repo": "acme/app"}, "webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}}
+    base: dict[str, dict[str, Any]] = {
+        "github": {"repo": "acme/app"},
+        "webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}},
+    }
     item = ITEM.validate_python({kind: {**base.get(kind, {"secret": "s"}), **keys}})
     assert isinstance(item, EventTrigger)
     return item
@@ -167,11 +170,8 @@ def test_an_event_that_is_no_json_fires_what_asks_nothing() -> None:
 
 
 def test_names_of_triggers() -> None:
-    every = [
-        ITEM.validate_python(item)
-        for item in ({"api": {}}, {"github": {"repo": "a/b"}}, {"api": {}}, {"github": {"repo": "a/c"}})
-    ]
-    assert trigger_names(every) == ["api", "github", "api-2", "github-2"]
+    on: list[dict[str, Any]] = [{"api": {}}, {"github": {"repo": "a/b"}}, {"api": {}}, {"github": {"repo": "a/c"}}]
+    assert trigger_names([ITEM.validate_python(item) for item in on]) == ["api", "github", "api-2", "github-2"]
 
 
 def test_groups_and_keys() -> None:

@@ -206,8 +206,8 @@ def test_whenever_one_looks_every_slot_is_fired_or_missed_once(
 ) -> None:
     slot = next_slot(plan, float(start))
     assert slot is not None
-    fired: list[float] = []
     now, counted, last = float(start), 0, slot
+    fired: list[float] = []
     first = slot
     for pause in pauses:
         now += pause

@@ -53,9 +53,9 @@ def test_nothing_shown_moves_hides_or_fails_to_encode(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["\x1b]", "\x1b[1", "\x1b]a\x1b", "\x1b ", "\x1bP\x9c"])
 def test_hostile_text_takes_linear_time(piece: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     printable(piece * 200_000)
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_one_line_is_short_and_one() -> None:

@@ -152,7 +152,7 @@ def left_behind(home: Path, runs: list[str]) -> list[str]:
 async def until_idle(tickover: Tickover) -> None:
     """Wait until no sandbox is left; the look around of a run that ended early may still be on its way."""
     assert tickover.backend is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while tickover.backend._sandboxes:
             await asyncio.to_thread(select.select, [], [], [], 0.02)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,10 +76,8 @@ UNREACHABLE = {
 @pytest.mark.parametrize("what", UNREACHABLE)
 async def test_an_unreachable_repository(bench: Bench, what: str) -> None:
     url = UNREACHABLE[what]
-    began = time.monotonic()
     hint = await ended_early(bench, "failed", "preflight", "clone_failed", repositories={"app": {"url": url}})
     assert url.removeprefix("file://") in hint
-    assert time.monotonic() - began < 60
 
 
 async def test_a_ref_that_is_not_there_names_the_nearest(bench: Bench) -> None:
@@ -204,10 +201,8 @@ async def test_waiting_for_a_check_can_be_cancelled(bench: Bench) -> None:
     never = {"http": {"url": "http://127.0.0.1:9/", "within": "10m"}}
     running = asyncio.create_task(bench.run(bench.routine("echo", expect=[never])))
     await bench.until("check_evaluated", running)
-    began = time.monotonic()
     await bench.tickover.cancel_current()
     row = await running
-    assert time.monotonic() - began < 10
     assert (row.execution, row.outcome, row.exit_code) == ("completed", "pending", 8)
 
 

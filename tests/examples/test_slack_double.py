@@ -19,11 +19,11 @@ def address() -> Iterator[str]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as double:
         assert double.stdout is not None
         yield double.stdout.readline().strip()
-        double.communicate(timeout=20)
+        double.communicate(timeout=60)
 
 
 def messages(address: str) -> list[dict[str, str]]:
-    with urllib.request.urlopen(f"{address}/messages", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/messages", timeout=60) as answer:
         found: list[dict[str, str]] = json.load(answer)["messages"]
     return found
 
@@ -32,7 +32,7 @@ def test_it_lists_what_it_was_sent(address: str) -> None:
     assert address.startswith("http://127.0.0.1:")
     assert messages(address) == [{"channel": "#eng", "text": "last week's"}]
     body = json.dumps({"channel": "#eng", "text": "Weekly digest"}).encode()
-    with urllib.request.urlopen(f"{address}/messages", data=body, timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/messages", data=body, timeout=60) as answer:
         assert json.load(answer) == {"ok": True}
     assert messages(address)[-1]["text"] == "Weekly digest"
 
@@ -40,7 +40,7 @@ def test_it_lists_what_it_was_sent(address: str) -> None:
 @pytest.mark.parametrize(("path", "body", "status"), [("/messages", b"[1]", 400), ("/other", b"{}", 404)])
 def test_what_it_does_not_understand_is_refused(address: str, path: str, body: bytes, status: int) -> None:
     with pytest.raises(urllib.error.HTTPError) as refusal:
-        urllib.request.urlopen(f"{address}{path}", data=body, timeout=10)
+        urllib.request.urlopen(f"{address}{path}", data=body, timeout=60)
     with refusal.value:
         assert refusal.value.code == status
     assert len(messages(address)) == 1

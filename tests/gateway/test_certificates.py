@@ -145,7 +145,7 @@ def serving(context: ssl.SSLContext) -> Iterator[tuple[int, list[object]]]:
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        connection.settimeout(20)
+        connection.settimeout(60)
         with connection:
             seen.append(HelloReader().feed(connection.recv(16_384, socket.MSG_PEEK)))
             with suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
@@ -165,7 +165,7 @@ def test_curl_and_openssl_accept_the_mounted_bundle(authority: RunAuthority, tmp
     with serving(authority.context("api.example.com")) as (port, seen):
         found = subprocess.run(
             [
-                "curl", "-q", "-sS", "--max-time", "20", "--noproxy", "*", "--cacert", str(trusted), "--resolve",
+                "curl", "-q", "-sS", "--max-time", "60", "--noproxy", "*", "--cacert", str(trusted), "--resolve",
                 f"api.example.com:{port}:127.0.0.1", f"https://api.example.com:{port}/",
             ],
             capture_output=True, check=False,
@@ -178,7 +178,7 @@ def test_curl_and_openssl_accept_the_mounted_bundle(authority: RunAuthority, tmp
                 "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "slack.test", "-verify_hostname",
                 "slack.test", "-verify_return_error", "-x509_strict", "-CAfile", str(trusted), "-quiet",
             ],
-            input=b"GET / HTTP/1.1\r\n\r\n", capture_output=True, check=False, timeout=20,
+            input=b"GET / HTTP/1.1\r\n\r\n", capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         assert found.stdout.endswith(b"ok"), found.stderr
 

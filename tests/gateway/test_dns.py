@@ -215,7 +215,7 @@ def test_a_frame_of_an_odd_length_is_refused_at_once(head: bytes) -> None:
 def test_a_round_trip_over_udp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(10)
+        server.settimeout(60)
 
         def serve() -> None:
             data, peer = server.recvfrom(4096)
@@ -226,7 +226,7 @@ def test_a_round_trip_over_udp() -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(10)
+            client.settimeout(60)
             client.sendto(query(), server.getsockname())
             assert client.recv(512).endswith(ADDRESS.packed)
         thread.join()

@@ -43,7 +43,7 @@ class Recorder:
             while True:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     self._connection(connection)
         except OSError:
             return  # the listener was closed: the test is over
@@ -92,7 +92,7 @@ def recording() -> Iterator[Recorder]:
 
 def curl(*arguments: str, data: bytes = b"") -> None:
     subprocess.run(
-        ["curl", "-q", "-sS", "--max-time", "20", "--noproxy", "", *arguments],
+        ["curl", "-q", "-sS", "--max-time", "60", "--noproxy", "", *arguments],
         input=data,
         check=True,
         capture_output=True,
@@ -112,7 +112,7 @@ def by_curl_in_chunks(port: int) -> None:
 
 
 def by_http_client(port: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", "/v1/messages?beta=true", BODY, {"Host": f"api.example.com:{port}"})
     assert connection.getresponse().read() == b"ok"
     pieces = iter([BODY[:10], BODY[10:]])
@@ -169,11 +169,11 @@ def test_clients_of_a_proxy_ask_in_the_forms_of_a_proxy() -> None:
         curl("-x", proxy, "http://plain.example.com/x")
         with httpx.Client(trust_env=False, proxy=proxy) as client:
             assert client.get("http://plain.example.com/x").text == "ok"
-        tunnel = http.client.HTTPConnection("127.0.0.1", recorder.port, timeout=20)
+        tunnel = http.client.HTTPConnection("127.0.0.1", recorder.port, timeout=60)
         tunnel.set_tunnel("api.example.com", 443)
         tunnel.connect()
         tunnel.close()
-        subprocess.run(["curl", "-q", "-s", "-x", proxy, "--max-time", "20", "https://api.example.com/"], check=False)
+        subprocess.run(["curl", "-q", "-s", "-x", proxy, "--max-time", "60", "https://api.example.com/"], check=False)
     forms = [(seen.request.target.form, seen.request.host) for seen in recorder.seen]
     absolute = ("absolute", Authority("plain.example.com"))
     connect = ("authority", Authority("api.example.com", 443))

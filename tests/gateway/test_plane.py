@@ -48,7 +48,7 @@ class Site:
 
     async def passage(self, entry: str = "", count: int = 1) -> Passage:
         """Wait until so many passages (of an entry) have been told; return the last."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (
                 len(found := [each for each in self.passages if entry in {each.entry, ""} and each.entry != "dns"])
                 < count
@@ -155,7 +155,7 @@ async def curl(*arguments: str, tmp_path: Path) -> tuple[int, bytes, str]:
     trusted = tmp_path / "ca.pem"
     trusted.write_bytes(AUTHORITY.pem)
     process = await asyncio.create_subprocess_exec(
-        "curl", "-q", "-sS", "-i", "--max-time", "20", "--noproxy", "", "--cacert", str(trusted), *arguments,
+        "curl", "-q", "-sS", "-i", "--max-time", "60", "--noproxy", "", "--cacert", str(trusted), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
@@ -174,7 +174,7 @@ async def say(site: Site, data: bytes, *, to: tuple[str, int] | None = None) -> 
     """Send bytes as a client would; return all that comes until the end."""
     reader, writer = await asyncio.open_connection(*(to or (site.fake, site.port)))
     writer.write(data)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             return await reader.read()
         except ConnectionError:
@@ -414,7 +414,7 @@ async def test_a_quiet_connection_ends_with_the_lease() -> None:
     async with site(upstream=echo, tls=False) as run:
         reader, writer = await tunnel(run)
         run.now = 1000.0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(ConnectionError):
                 await reader.readexactly(1)
         writer.close()
@@ -503,14 +503,14 @@ async def test_names_are_answered_over_udp_and_tcp() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.setblocking(False)
             client.connect(("127.0.0.1", run.dns))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await loop.sock_sendall(client, query(HOST))
                 assert socket.inet_ntoa((await loop.sock_recv(client, 512))[-4:]) == run.fake
                 await loop.sock_sendall(client, query("evil.test"))
                 assert (await loop.sock_recv(client, 512))[3] & 15 == 3
         reader, writer = await asyncio.open_connection("127.0.0.1", run.tcp_dns)
         writer.write(dns.frame(query(HOST)) * 2)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for _ in range(2):
                 length = int.from_bytes(await reader.readexactly(2), "big")
                 assert socket.inet_ntoa((await reader.readexactly(length))[-4:]) == run.fake

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickover.gateway.secrets import SecretError, create_key_file, read_key_file, seal, unseal
+from tickover.gateway.secrets import (
+    SecretError,
+    create_key_file,
+    key_for,
+    key_path,
+    read_key_file,
+    seal,
+    unseal,
+)
 
 KEY = bytes(range(32))
 
@@ -87,3 +95,21 @@ def test_a_key_file_holds_a_key(tmp_path: Path, content: bytes) -> None:
     path.chmod(0o600)
     with pytest.raises(SecretError, match="key_malformed"):
         read_key_file(str(path))
+
+
+def test_the_key_is_made_on_first_use_and_signing_has_its_own(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    keys = {kind: key_for(folder, kind) for kind in ("header", "git", "signing")}
+    assert keys["header"] == keys["git"] != keys["signing"]
+    assert {kind: key_for(folder, kind) for kind in keys} == keys
+    for path in {key_path(folder, kind) for kind in keys}:
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_others_can_read_is_not_used_and_not_replaced(tmp_path: Path) -> None:
+    before = key_for(str(tmp_path), "header")
+    os.chmod(key_path(str(tmp_path), "header"), 0o640)
+    with pytest.raises(SecretError, match="nobody else"):
+        key_for(str(tmp_path), "header")
+    os.chmod(key_path(str(tmp_path), "header"), 0o600)
+    assert key_for(str(tmp_path), "header") == before

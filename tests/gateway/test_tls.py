@@ -47,7 +47,7 @@ async def listening(serve: Callable[[Wire], Coroutine[Any, Any, None]]) -> Async
         lambda: Wire(fence, lambda wire: tasks.append(loop.create_task(serve(wire)))), sock=listener
     )
     yield listener.getsockname()[1]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
     fence.cut("over")
     server.close()
@@ -62,7 +62,7 @@ async def dial(port: int) -> Wire:
 async def curl(*arguments: str, authority: RunAuthority, tmp_path: Path, data: bytes = b"") -> tuple[int, bytes]:
     (tmp_path / "ca.pem").write_bytes(authority.pem)
     process = await asyncio.create_subprocess_exec(
-        "curl", "-q", "-sS", "--max-time", "20", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), *arguments,
+        "curl", "-q", "-sS", "--max-time", "60", "--noproxy", "*", "--cacert", str(tmp_path / "ca.pem"), *arguments,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, _ = await process.communicate(data)

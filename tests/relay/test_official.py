@@ -39,6 +39,7 @@ def accepted(provider: str, secret: bytes, given: Delivery, now: float) -> bool:
 def test_slack(body: bytes, at: int) -> None:
     official = SignatureVerifier(SECRET.decode(), Fixed(at))
     signature = official.generate_signature(timestamp=str(at), body=body)
+    assert signature is not None
     headers = {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": str(at)}
     assert accepted("slack", SECRET, delivery(headers, body), at)
     assert not accepted("slack", SECRET, delivery(headers, body + b"x"), at)

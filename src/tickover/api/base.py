@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tickover.control.access import Access
+from tickover.core.definition import Routine
 from tickover.core.event import JournalEvent
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
+from tickover.store.outbox import Delivery, Letter
 from tickover.store.usage import RunSum
 
 
@@ -84,6 +86,8 @@ class Desk(Protocol):
 
     def artifact(self, run: str, path: str) -> bytes: ...
 
+    def blob(self, digest: str) -> bytes: ...
+
     def cancel(self, run: str, by: str) -> None: ...
 
     def push(self, folder: Path | str, by: str = "") -> Pushed: ...
@@ -92,6 +96,10 @@ class Desk(Protocol):
 
     def routine(self, name: str) -> Registered:
         """Return a routine. Raises NotFoundError."""
+        ...
+
+    def definition(self, name: str) -> Routine:
+        """Return what the routine says, in the version that runs next. Raises NotFoundError, DefinitionErrors."""
         ...
 
     def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
@@ -105,5 +113,9 @@ class Desk(Protocol):
     def resume(self, name: str, by: str) -> object: ...
 
     def enqueue(self, wish: Wish) -> Enqueued: ...
+
+    def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
+        """Return notices with the attempts to deliver them, newest first."""
+        ...
 
     def usage(self, since: float) -> Sequence[RunSum]: ...

@@ -124,7 +124,10 @@ async def start(call: Call, name: str, event: bytes | None, inputs: dict[str, Sc
     """Make the wish a run, once per Idempotency-Key. Raises RunRefusedError when there is a run that was refused."""
     if call.followers.closing:
         raise BusyError("the server is about to stop")
-    await call.do(call.desk.routine, name)
+    routine = await call.do(call.desk.definition, name)
+    if not call.principal.may("operate") and not any(each.kind == "api" for each in routine.on):
+        hint = "give it `on: [{api: {}}]`, or use a token of an operator"
+        raise RequestError("routine.no_api", f"the routine `{name}` has no trigger `api`", hint=hint)
     key = call.request.headers.get("idempotency-key")
     if key is not None and not KEY.fullmatch(key):
         raise RequestError("idempotency.key", "an Idempotency-Key has 1 to 255 printable ASCII characters, no space")

@@ -22,12 +22,13 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from tickover.core.errors import TickoverError
 from tickover.core.text import one_line
-from tickover.relay.base import Accepted, Delivery, Provider, Refused
+from tickover.relay.base import Accepted, Delivery, Refused
+from tickover.relay.hook import Hook
 from tickover.relay.receive import hopeless, receive
 from tickover.store.events import Events, NewEvent
 
@@ -53,26 +54,6 @@ class Bodies(Protocol):
     """Where large bodies go: `store.base.Blobs`."""
 
     def put(self, content: bytes, *, max_bytes: int | None = None) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """One URL: `source` is what its events are filed under, ROUTINE/TRIGGER.
-
-    `secrets` are names. `token` is the last part of the URL where the sender has no other proof; then the provider's
-    schemes are not asked. `paused`: answered with 410.
-    """
-
-    source: str
-    provider: Provider
-    secrets: Sequence[str] = ()
-    token: str | None = None
-    paused: bool = False
-
-
-def hook_token(key: bytes, source: str) -> str:
-    """Make the unguessable last part of a hook's URL from the instance's key: the same for the same hook."""
-    return hmac.digest(key, b"hook\0" + source.encode(), "sha256").hex()[:40]
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer that leaves the middle of the work

@@ -25,6 +25,7 @@ from tickover.api.answers import (
 from tickover.api.base import Registered
 from tickover.api.fire import PATH, routine_name, start, waited
 from tickover.api.operation import Answer, Call, Operation, RequestError
+from tickover.control.dispatch import typed_inputs
 from tickover.core.wire import iso, row_json
 
 UPLOAD_BYTES: Final = 16 << 20
@@ -62,7 +63,11 @@ async def fire(call: Call) -> Answer:
     event = None if body.text is None else body.text.encode("utf-8", "replace")
     if body.event is not None:
         event = json.dumps(body.event, ensure_ascii=True, separators=(",", ":")).encode()
-    enqueued, row = await start(call, name, event, body.inputs)
+    inputs = dict(body.inputs)
+    if body.words:
+        declared = (await call.do(call.desk.definition, name)).inputs
+        inputs = {**typed_inputs(declared, body.words), **inputs}
+    enqueued, row = await start(call, name, event, inputs)
     row = await waited(call, enqueued.run, row, call.query.wait)
     return {"run": enqueued.run, "created": enqueued.created, "row": row_json(row)}
 

@@ -30,6 +30,7 @@ from tickover.core.row import RunRow
 from tickover.core.wire import event_json, iso, row_json
 
 _RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SEQ: Final = re.compile(r"[0-9]{1,15}")
 _NETWORK: Final = frozenset({"receipt_begun", "receipt_ended", "receipts_sealed"})
 
@@ -99,7 +100,25 @@ async def artifacts(call: Call) -> Answer:
 async def artifact(call: Call) -> Answer:
     """Serve an artifact as a download: an agent made it, so no browser shall show or run it here."""
     row = await _row(call)
-    body = await call.do(call.desk.artifact, row.id, call.path("path"))
+    return _download(await call.do(call.desk.artifact, row.id, call.path("path")))
+
+
+async def blob(call: Call) -> Answer:
+    """Serve a body that the run's journal or row names, and no other."""
+    row, digest = await _row(call), call.path("digest")
+    if not _DIGEST.fullmatch(digest):
+        raise NotFoundError("blob.not_found", "that is no name of a body")
+    named = digest in row.model_dump_json()
+    after = 0
+    while not named and (page := await call.do(call.desk.journal, row.id, after)):
+        after = page[-1].seq
+        named = any(digest in event.model_dump_json() for event in page)
+    if not named:
+        raise NotFoundError("blob.not_found", f"run {row.id} has no such body")
+    return _download(await call.do(call.desk.blob, digest))
+
+
+def _download(body: bytes) -> Response:
     headers = {"content-disposition": "attachment", "content-security-policy": "sandbox; default-src 'none'"}
     return Response(body, media_type="application/octet-stream", headers=headers)
 
@@ -179,6 +198,10 @@ OPERATIONS: Final = (
     ),
     Operation(
         "run_artifact", "GET", f"{_ONE}/artifacts/{{path:path}}", "read", "Get an artifact", artifact,
+        media="application/octet-stream", errors=(404,),
+    ),
+    Operation(
+        "run_blob", "GET", f"{_ONE}/blobs/{{digest}}", "read", "Get a body that a run's journal names", blob,
         media="application/octet-stream", errors=(404,),
     ),
     Operation(

@@ -10,7 +10,11 @@ from starlette.responses import JSONResponse, Response
 
 from tickover import __version__
 from tickover.api.answers import (
+    DeliveryAnswer,
     HealthAnswer,
+    NoticeAnswer,
+    NoticesAnswer,
+    PageQuery,
     SchedulesAnswer,
     SlotAnswer,
     UsageAnswer,
@@ -58,6 +62,27 @@ async def schedules(call: Call) -> Answer:
     return SchedulesAnswer(schedules=slots)
 
 
+async def notices(call: Call) -> Answer:
+    """Show what people were told, and every attempt to tell them."""
+    found = await call.do(call.desk.letters, limit=call.query.limit, before=call.query.cursor)
+    told = [
+        NoticeAnswer(
+            id=letter.id,
+            run=letter.run,
+            routine=letter.routine,
+            kinds=list(letter.kinds),
+            target=letter.target,
+            created=iso(letter.created) or "",
+            state=letter.state,
+            merged=letter.merged,
+            next_at=iso(letter.next_at),
+            deliveries=[DeliveryAnswer(at=iso(each.at) or "", ok=each.ok, says=each.says) for each in deliveries],
+        )
+        for letter, deliveries in found
+    ]
+    return NoticesAnswer(notices=told, cursor=told[-1].id if len(told) == call.query.limit else None)
+
+
 def operations(metrics: Metrics, description: bytes) -> tuple[Operation, ...]:
     """Return the operations that need something of the server besides the desk."""
 
@@ -80,6 +105,16 @@ OPERATIONS: Final = (
         "readyz", "GET", "/readyz", "public", "Work can be taken", readyz, answer=HealthAnswer, errors=(503,)
     ),
     Operation("usage", "GET", "/api/v1/usage", "read", "Sum up runs", usage, query=UsageQuery, answer=UsageAnswer),
+    Operation(
+        "notices",
+        "GET",
+        "/api/v1/notices",
+        "read",
+        "List what people were told, and each attempt to deliver it",
+        notices,
+        query=PageQuery,
+        answer=NoticesAnswer,
+    ),
     Operation(
         "schedules", "GET", "/api/v1/schedules", "read", "List schedules with their next slot", schedules,
         answer=SchedulesAnswer,

@@ -1,13 +1,14 @@
 """The check port: what a check may look at (`Hands`), and what it answers.
 
 An adapter is one file with a class `Check`, named like its kind. It has no way to the world but its hands: they run
-pinned programs in a verifying sandbox, read the workspace as data, ask our own copies of repositories, and get pages.
-Everything they return was written by somebody else, the agent first of all, and is judged as such.
+pinned programs in a verifying sandbox, read the workspace as data, ask our own copies of repositories, get pages, and
+bring the gateway's receipts. What they return was written by somebody else, the agent first of all, and is judged as
+such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from tickover.core import check as definitions
 from tickover.core.errors import TickoverError
 from tickover.core.evidence import CheckResult
+from tickover.core.receipt import Receipt
 from tickover.core.template import TemplateError
 from tickover.core.text import one_line
 
@@ -104,6 +106,9 @@ class Hands(Protocol):
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
         """Get a page, from the host, with a bounded body; redirects are followed on the same host only."""
+
+    async def receipts(self) -> Sequence[Receipt]:
+        """Return what the gateway saw of every call of this run so far, over all attempts, its chain verified."""
 
 
 class Check(Protocol[D_contra]):

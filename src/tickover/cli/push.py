@@ -12,23 +12,27 @@ from tickover.cli import options
 from tickover.cli.blocks import Ink, Line
 from tickover.cli.find import find_routine, own_name
 from tickover.cli.output import print_json, screen
-from tickover.cli.runs import whoami
+from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
 from tickover.cli.words import moment
 
 
 @click.command(epilog="\b\nExample:\n  tickover push routines/hello")
 @click.argument("routine", metavar="FOLDER|NAME")
+@click.option("--remote", is_flag=True, help="Hand it to the server of `tickover login` instead.")
 @options.as_json("what was pushed")
 @options.home
 @options.no_color
-def command(*, routine: str, as_json: bool, home: Path | None, no_color: bool) -> None:
+def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
     """Copy the routine in FOLDER (or routines/NAME) into the data folder, where `tickover up` runs it from.
 
     The copy never changes: what you edit afterwards runs after the next push. Runs under way stay with their version.
     """
+    if remote:
+        _push_remote(find_routine(routine), as_json=as_json)
+        return
     with options.reading(home) as tickover:
-        pushed = tickover.push(find_routine(routine), whoami())
+        pushed = tickover.push(find_routine(routine), who())
         paused = tickover.routine(pushed.name).paused_reason if tickover.routine(pushed.name).paused_at else None
     if as_json:
         told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}
@@ -43,3 +47,14 @@ def command(*, routine: str, as_json: bool, home: Path | None, no_color: bool) -
     elif pushed.next_at is not None:
         out.show(Line(Ink("next     ", "dim"), moment(pushed.next_at, time.time())))
     screen(sys.stderr).show(Line(f"`{own_name()} up` runs it"))
+
+
+def _push_remote(folder: Path, *, as_json: bool) -> None:
+    from tickover.cli.remote import Remote, known_login
+
+    with Remote(*known_login()) as server:
+        pushed = server.push(folder)
+    if as_json:
+        print_json({"format": FORMAT, "name": pushed["name"], "version": pushed["version"]})
+        return
+    screen().show(Line(Ink("pushed  ", "dim"), Ink(str(pushed["name"]), "bold"), f"  version {pushed['version'][:12]}"))

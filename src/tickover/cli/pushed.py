@@ -17,7 +17,7 @@ from tickover.cli import options
 from tickover.cli.blocks import Block, Ink, Line, Table
 from tickover.cli.find import find_routine
 from tickover.cli.output import print_json, screen
-from tickover.cli.runs import whoami
+from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
 from tickover.cli.words import ago
 from tickover.control.registry import plans_of
@@ -38,7 +38,7 @@ _RULE: Final = (
 def pause(name: str, reason: str, home: Path | None) -> None:
     """Start nothing of a pushed routine any more. What runs goes on; wishes for it are refused with the reason."""
     with options.reading(home) as tickover:
-        tickover.pause(name, whoami(), reason)
+        tickover.pause(name, who(), reason)
     screen(sys.stderr).show(Line(f"{name} is paused; `tickover routine resume {name}`"))
 
 
@@ -48,7 +48,7 @@ def pause(name: str, reason: str, home: Path | None) -> None:
 def resume(name: str, home: Path | None) -> None:
     """Let a paused routine start again. Its schedules go on from now; failures so far are forgiven."""
     with options.reading(home) as tickover:
-        tickover.resume(name, whoami())
+        tickover.resume(name, who())
     screen(sys.stderr).show(Line(f"{name} may start again"))
 
 

@@ -16,7 +16,7 @@ from tickover.app import RunRequest, Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Ink, Line
 from tickover.cli.failure import INTERRUPTED
-from tickover.cli.find import find_routine, own_name
+from tickover.cli.find import NAME, find_routine, own_name
 from tickover.cli.output import Screen, print_json_line, screen
 from tickover.cli.streams import lasting_stdout
 from tickover.cli.transcript import Transcript
@@ -55,6 +55,7 @@ Examples:
 )
 @options.as_json("every journal event as it comes, then the run,")
 @click.option("--keep", is_flag=True, help="Leave the workspace on disk, to look at.")
+@click.option("--remote", is_flag=True, help="Run the routine of that NAME on the server of `tickover login`.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for checks that have time (`within`): the run is pending.")
 @options.home
 @options.no_color
@@ -66,6 +67,7 @@ def command(
     repositories: tuple[str, ...],
     as_json: bool,
     keep: bool,
+    remote: bool,
     no_wait: bool,
     home: Path | None,
     no_color: bool,
@@ -75,6 +77,16 @@ def command(
     Everything an agent prints is shown behind a mark and without terminal escapes. Ctrl-C cancels the run and
     waits until it is cleaned up; a second Ctrl-C ends at once.
     """
+    if remote:
+        from tickover.cli.run_remote import run_remote
+
+        if repositories or keep or no_wait or not NAME.fullmatch(routine):
+            text = "a server runs what was pushed, by its name: no folder, no --repo, --keep or --no-wait"
+            raise UsageError("cli.remote", text, hint="tickover run --remote NAME")
+        body = None if event is None else event.read()
+        words = pairs(inputs, "--input")
+        code = run_remote(routine, words, body, as_json=as_json, no_color=no_color)
+        click.get_current_context().exit(code)
     request = RunRequest(
         folder=str(find_routine(routine)),
         inputs=pairs(inputs, "--input"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import asyncio
 import sys
 import time
 from collections.abc import Iterator
@@ -14,10 +14,13 @@ import click
 from tickover.app import Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Line, Quote, quoted
+from tickover.cli.network import network_json, network_page
 from tickover.cli.output import print_json, print_json_line, screen
 from tickover.cli.show import run_page, run_table
 from tickover.cli.transcript import Transcript
+from tickover.cli.who import who
 from tickover.cli.wire import event_json, row_json
+from tickover.control.receipts import Traffic
 from tickover.core.errors import TickoverError
 from tickover.core.event import JournalEvent
 from tickover.core.row import RunRow
@@ -65,17 +68,30 @@ def list_(
 
 @command.command(epilog="\b\nExample:\n  tickover runs show 261123 --json")
 @click.argument("run", metavar="ID")
+@click.option("--network", is_flag=True, help="What it sent, what was denied, and whether the receipts verify.")
 @options.as_json("the whole row")
 @options.home
 @options.no_color
-def show(run: str, as_json: bool, home: Path | None, no_color: bool) -> None:
+def show(*, run: str, network: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
     """Show a run: the two facts, the evidence with its classes, findings, phases, sandbox, artifacts."""
+    if network:
+        row, traffic, wrong = asyncio.run(_traffic(home, run))
+        if as_json:
+            print_json(network_json(row, traffic, wrong))
+        else:
+            screen(no_color=no_color).show(*network_page(row, traffic, wrong))
+        return
     with options.reading(home) as tickover:
         row = tickover.run_row(run)
     if as_json:
         print_json(row_json(row))
     else:
         screen(no_color=no_color).show(*run_page(row, time.time()))
+
+
+async def _traffic(home: Path | None, run: str) -> tuple[RunRow, Traffic, str]:
+    async with await options.opener()(home, sandbox=False) as tickover:
+        return tickover.run_row(run), *await tickover.traffic(run)
 
 
 @command.command(epilog="\b\nExample:\n  tickover runs logs -f 261123 --json | jq .type")
@@ -125,16 +141,8 @@ def cancel(run: str, home: Path | None) -> None:
         if row.finished is not None:
             text = f"run {row.id} has ended already: execution {row.execution}, outcome {row.outcome}"
             raise TickoverError("run.ended", text)
-        tickover.cancel(row.id, whoami())
+        tickover.cancel(row.id, who())
     screen(sys.stderr).show(Line(f"asked run {row.id} to stop; `tickover runs logs -f {row.id}` shows it end"))
-
-
-def whoami() -> str:
-    """Return who types, for the journal."""
-    try:
-        return f"{getpass.getuser()} (command line)"
-    except (OSError, KeyError):
-        return "command line"
 
 
 @command.command(epilog="\b\nExample:\n  tickover runs artifact 261123 out/digest.md > digest.md")

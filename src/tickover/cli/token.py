@@ -13,7 +13,7 @@ import click
 from tickover.cli import options
 from tickover.cli.blocks import Cell, Ink, Line, Table
 from tickover.cli.output import print_json, screen
-from tickover.cli.runs import whoami
+from tickover.cli.who import who
 from tickover.core.access import ROLES, Token
 from tickover.core.wire import iso
 
@@ -55,7 +55,7 @@ def create(
             role=role,
             scopes=scopes,
             lasts=None if days is None else days * _DAY,
-            by=whoami(),
+            by=who(),
             origin=ORIGIN,
         )
     if as_json:
@@ -88,7 +88,7 @@ def list_(*, as_json: bool, home: Path | None, no_color: bool) -> None:
 def revoke(token: str, home: Path | None) -> None:
     """End a token: whoever shows it from now on is refused."""
     with options.reading(home) as tickover:
-        ended = tickover.access.revoke(token, by=whoami(), origin=ORIGIN)
+        ended = tickover.access.revoke(token, by=who(), origin=ORIGIN)
     screen(sys.stderr).show(Line(f"token {ended.id} ({ended.name}) is revoked"))
 
 

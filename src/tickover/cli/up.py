@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,8 +19,12 @@ from tickover.cli.blocks import Line
 from tickover.cli.output import Screen, screen
 from tickover.cli.words import counted, moment
 from tickover.control.server import Server
-from tickover.core.errors import TickoverError
+from tickover.core.errors import TickoverError, UsageError
+from tickover.core.noticed import Notice
 from tickover.core.text import one_line
+
+if TYPE_CHECKING:
+    from tickover.cli.face import HttpFace
 
 Face = Callable[[Tickover, Server], AbstractAsyncContextManager[object]]
 """What stands beside the engine in the same event loop, entered after it and left before it: an HTTP server."""
@@ -41,23 +45,52 @@ _DRAIN_S: Final = 30.0
     metavar="SECONDS",
     help="How long runs may go on after SIGTERM.",
 )
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that HTTP listens on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8710, show_default=True, help="Its port; 0 is any.")
+@click.option("--public-url", default="", metavar="URL", help="Where callers reach it, if that is another address.")
+@click.option("--no-http", is_flag=True, help="Schedules and the queue only: no API, no notices.")
+@click.option("--dev", is_flag=True, help="Print the addresses, and a fresh token that lasts 12 hours.")
 @options.home
 @options.no_color
-def command(*, drain: float, home: Path | None, no_color: bool) -> None:
-    """Run what was pushed: fire its schedules and work off the queue, until it is told to stop.
+def command(
+    *,
+    drain: float,
+    host: str,
+    port: int,
+    public_url: str,
+    no_http: bool,
+    dev: bool,
+    home: Path | None,
+    no_color: bool,
+) -> None:
+    """Run what was pushed: fire its schedules, work off the queue and serve the API, until it is told to stop.
 
-    One server works on a data folder; `tickover run` beside it is fine.
+    One server works on a data folder; `tickover run` beside it is fine. What happens is logged to stderr as JSON.
     """
     out = screen(sys.stderr, no_color=no_color)
+    http = None if no_http else _http(host=host, port=port, public_url=public_url, dev=dev, out=out)
     try:
-        asyncio.run(_up(home, out, drain))
+        asyncio.run(_up(home, out, drain, http))
     finally:
         out.close()
 
 
-async def _up(home: Path | None, out: Screen, drain: float) -> None:
+def _http(**more: Any) -> HttpFace:
+    try:
+        from tickover.cli.face import HttpFace
+    except ModuleNotFoundError as error:
+        text = f"HTTP needs the extra `server`: there is no module `{error.name}`"
+        hint = "pip install 'tickover[server]', or --no-http"
+        raise UsageError("server.extra", text, hint=hint) from None
+    return HttpFace(**more)
+
+
+async def _up(home: Path | None, out: Screen, drain: float, http: HttpFace | None) -> None:
     async with await options.opener()(home, sandbox=True) as tickover:
-        await serve(tickover, out=out, drain_s=drain)
+        if http is None:
+            await serve(tickover, out=out, drain_s=drain)
+        else:
+            await serve(tickover, out=out, drain_s=drain, face=http.face, noticed=http.noticed)
 
 
 async def serve(
@@ -66,6 +99,7 @@ async def serve(
     out: Screen,
     drain_s: float = _DRAIN_S,
     face: Face = lambda _tickover, _server: nullcontext(),
+    noticed: Callable[[Notice], None] = lambda _notice: None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until a signal or `stop`, then drain. Raises what engine, scheduler or face died of."""
@@ -74,7 +108,7 @@ async def serve(
     def report(what: str, error: BaseException) -> None:
         out.show(Line(f"{what}: {one_line(str(error), 400)}"))
 
-    async with tickover.server(report=report) as server:
+    async with tickover.server(noticed=noticed, report=report) as server:
         with told:
             async with face(tickover, server):
                 out.show(Line(_hello(tickover, server)))

@@ -11,7 +11,6 @@ from tickover.agents.base import Agent, Skill
 from tickover.control.house import House
 from tickover.control.network import Ways
 from tickover.core.errors import TickoverError, UsageError
-from tickover.core.receipt import Identity
 from tickover.routines.skill import Skill as Found
 from tickover.workspace.builds import Builds, program
 from tickover.workspace.tree import Tree
@@ -41,7 +40,7 @@ async def installed(house: House, build: str, agent: Agent, ways: Ways, teardown
     version = build.rpartition("@")[2]
     held = Builds(house.data).find(agent.name, version)
     if held is None:
-        async with ways.open(Identity.SETUP, ways.packages) as way:
+        async with ways.registries() as way:
             held = await Builds(house.data, way).get(agent.name, version, agent.package)
     teardown.callback(held.close)
     return held.path, program(agent.name, agent.package)

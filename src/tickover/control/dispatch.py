@@ -59,14 +59,25 @@ class Accepted:
 
 
 def accept(
-    store: Store, blobs: Blobs, loaded: Loaded, request: RunRequest, owner: str, *, random: Callable[[int], str]
+    store: Store,
+    blobs: Blobs,
+    loaded: Loaded,
+    request: RunRequest,
+    owner: str,
+    *,
+    random: Callable[[int], str],
+    possible: Callable[[Routine], object] = lambda _routine: None,
 ) -> Accepted:
-    """Judge a request and create its run, held by `owner`. Raises UsageError for what no run can be made of."""
+    """Judge a request and create its run, held by `owner`. Raises UsageError for what no run can be made of.
+
+    `possible` raises it for what this instance can never give.
+    """
     routine = _with_repositories(loaded.routine, request.repositories)
     missing = not_yet(routine, "run")
     if missing:
         raise DefinitionErrors(list(missing))
-    inputs = _inputs(routine.inputs, request.inputs)
+    possible(routine)
+    inputs = typed_inputs(routine.inputs, request.inputs)
     run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
     created = RunCreated(
         routine=routine.name,
@@ -106,7 +117,7 @@ def _address(word: str) -> str:
     return word if "://" in word else os.path.abspath(word)
 
 
-def _inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
+def typed_inputs(declared: Mapping[str, Input], given: Mapping[str, str]) -> dict[str, Scalar]:
     unknown = sorted(set(given) - set(declared))
     if unknown:
         have = ", ".join(declared) or "none"

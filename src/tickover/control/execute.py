@@ -19,6 +19,7 @@ from typing import TypeVar
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
+from tickover.control.grants import require_grants
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
@@ -41,6 +42,7 @@ from tickover.core.event import (
     VerdictReached,
 )
 from tickover.core.finding import FindingCode, found
+from tickover.core.outside import findings_outside, unknown_writes
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
@@ -125,6 +127,7 @@ class Attempt:
 
     async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
         async with self.walk.timed(Phase.PREFLIGHT):
+            await require_grants(self.house, self.accepted)
             await self.ways.learn()
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
@@ -175,6 +178,8 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
+        await self.record.add(*map(FindingReported.of, findings_outside(row, self.routine)))
+        row = self.record.row()
         verdict = decide(
             self.judge.contract,
             row.first_baseline(),
@@ -182,6 +187,7 @@ class Attempt:
             row.claim.status if row.claim else None,
             row.findings_of_attempt(),
             started=row.agent_started,
+            forwarded_writes=row.network.writes,
         )
         reached = VerdictReached(
             outcome=verdict.outcome, reason=verdict.reason, evidence=verdict.evidence, findings=verdict.findings
@@ -200,6 +206,7 @@ class Attempt:
             checks=self.judge.contract.checks if self.judge else (),
             baseline_then=row.first_baseline(),
             baseline_now={id_: said.result for id_, said in self.judge.results.items()} if self.judge else {},
+            unknown_writes=unknown_writes(row),
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
         if isinstance(decision, Stop) or self.kept.gone.is_set():

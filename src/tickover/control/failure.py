@@ -6,6 +6,7 @@ from typing import Final
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
+from tickover.core.grant import NotGrantedError
 from tickover.core.status import Execution, Phase
 from tickover.core.text import printable
 from tickover.sandbox.base import SandboxRefused
@@ -31,6 +32,9 @@ _BY_PREFIX: dict[str, CauseCode] = {
     "checkout": CauseCode.CLONE_FAILED,
     "setup": CauseCode.SETUP_FAILED,
     "layer": CauseCode.SETUP_FAILED,
+    "credential": CauseCode.PREFLIGHT,
+    "secret": CauseCode.PREFLIGHT,
+    "secrets": CauseCode.PREFLIGHT,
     "input": CauseCode.BAD_INPUT,
     "template": CauseCode.BAD_INPUT,
     "skill": CauseCode.PREFLIGHT,
@@ -73,4 +77,6 @@ def refusal(error: TickoverError | OSError, phase: Phase | None) -> Cause | None
     """Return the cause where the error means that the run must not start at all; None where it is a failure."""
     if isinstance(error, SandboxRefused):
         return Cause(phase, CauseCode.ISOLATION, told(error))
+    if isinstance(error, NotGrantedError):
+        return Cause(phase, CauseCode.NOT_GRANTED, told(error))
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -19,10 +19,12 @@ from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectF
 from tickover.checks.http_client import get
 from tickover.control.house import House
 from tickover.control.prepare import Prepared, Resolved, machine_limits
+from tickover.control.receipts import believed, traffic_of
 from tickover.control.subject_git import SubjectGit
 from tickover.core.check import Subject
 from tickover.core.definition import Routine
 from tickover.core.errors import TickoverError
+from tickover.core.receipt import Receipt
 from tickover.sandbox.base import Bind, Overlay, Sandbox, SandboxRefused, SandboxSpec
 from tickover.workspace.artifacts import read_file, read_files
 from tickover.workspace.base import SUBJECT, Workspace
@@ -159,6 +161,11 @@ class VerifierHands:
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
         """Get a page from the host."""
         return await get(url, timeout_s=timeout_s)
+
+    async def receipts(self) -> Sequence[Receipt]:
+        """Return the run's receipts, if their chain verifies."""
+        traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
+        return await believed(self._house.gateway, traffic, self._run)
 
     def close(self) -> None:
         """Remove our copy of the agent's objects, and what hides its links."""

@@ -11,6 +11,7 @@ from tickover.agents.base import Agent
 from tickover.checks.base import Check
 from tickover.core.instance import Instance
 from tickover.core.network import Preset
+from tickover.gateway.packages import Packages
 from tickover.gateway.session import Gateway
 from tickover.sandbox.base import Backend, BackendReport
 from tickover.store.base import Blobs, Store
@@ -38,5 +39,7 @@ class House:
     """The instance's configuration as it is now. Raises DefinitionErrors."""
     presets: Callable[[], Mapping[str, Preset]]
     """Hosts under one name."""
+    packages: Callable[[], Awaitable[Packages]]
+    """The registries of this machine's package managers, asked of them. Raises TickoverError."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""

@@ -15,17 +15,19 @@ from typing import Final
 
 from tickover.control.house import House
 from tickover.control.keep import Kept
+from tickover.control.receipts import traffic_of
 from tickover.control.record import Recorder
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
-from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
+from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
-from tickover.core.receipt import Begun, Head, Identity, Link, counts_of, receipts_of
+from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
+from tickover.gateway.packages import INSIDE, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Denied, GatewayGone, Passport, Session
+from tickover.gateway.session import Denied, GatewayGone, Passport, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -40,7 +42,6 @@ _CA_VARIABLES: Final = (
 )  # fmt: skip
 _PROXY: Final = f"http://127.0.0.1:{PROXY_PORT}"
 _NO_PROXY: Final = "localhost,127.0.0.1,::1"
-_PAGE: Final = 500
 _LARGEST_ROOTS: Final = 4 << 20
 
 
@@ -94,6 +95,7 @@ class Ways:
         self._kept = kept
         self._instance = Instance()
         self._presets: Mapping[str, Preset] = {}
+        self._environment: Mapping[str, str] = {}
         self.agent = Egress()
         """What the agent may send."""
 
@@ -101,6 +103,10 @@ class Ways:
         """Find out what may be sent. Raises DefinitionErrors where a routine asks for what cannot be."""
         self._instance = self._house.instance()
         self._presets = self._house.presets()
+        if is_asked(self._routine.environment.network):
+            packages = await self._house.packages()
+            self._presets = {**self._presets, PACKAGES: packages.preset}
+            self._environment = {**INSIDE, **packages.environment}
         reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
         self.agent = egress_of(self._routine, self._instance, self._presets, reach)
 
@@ -111,20 +117,26 @@ class Ways:
         return egress_of(bare, self._instance, self._presets)
 
     @property
-    def packages(self) -> Egress:
-        """What the installation of an agent may send: it reads from this machine's registries of packages."""
-        asked = [Asked(PACKAGES, "the agent's build")]
-        return Egress(policy_of(asked, self._presets, self._instance.network.rules()))
-
-    @property
     def verifier(self) -> Egress:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
 
     @asynccontextmanager
+    async def registries(self) -> AsyncIterator[Way]:
+        """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
+        packages = await self._house.packages()
+        asked = [Asked(PACKAGES, "the agent's build")]
+        policy = policy_of(asked, {PACKAGES: packages.preset}, self._instance.network.rules())
+        async with self.open(Identity.SETUP, Egress(policy)) as way:
+            way.environment = {**INSIDE, **packages.environment}
+            yield way
+
+    @asynccontextmanager
     async def open(self, identity: Identity, egress: Egress) -> AsyncIterator[Way]:
         """Yield a way out, and close it. What fails after it broke is a GatewayGone: it is not the sandbox's fault."""
-        way = Way(self._house, self._record, self._kept, identity, egress, self._instance.network.roots)
+        way = Way(self._house, self._record, self._kept, identity, egress)
+        way.roots = self._instance.network.roots
+        way.environment = self._environment
         try:
             yield way
         except TickoverError as error:
@@ -145,9 +157,11 @@ class Way:
         kept: Kept,
         identity: Identity,
         egress: Egress,
-        roots: Sequence[str] = (),
     ) -> None:
-        self._roots = roots
+        self.roots: Sequence[str] = ()
+        """Files with certificates that are trusted besides the machine's own."""
+        self.environment: Mapping[str, str] = {}
+        """Variables for the clients inside, besides those for proxy and certificates."""
         self.name = house.backend.name
         self.egress = egress
         self._house = house
@@ -171,12 +185,12 @@ class Way:
         if self.egress.closed:
             return await self._house.backend.start(spec)
         session = await self._opened()
-        trusted = await asyncio.to_thread(lambda: bundle(system_roots() + more_roots(self._roots), session.authority))
+        trusted = await asyncio.to_thread(lambda: bundle(system_roots() + more_roots(self.roots), session.authority))
         places = bundle_places()
         sandbox = await self._house.backend.start(
             replace(
                 spec,
-                env={**environment_of(places[0]), **spec.env},
+                env={**environment_of(places[0]), **self.environment, **spec.env},
                 files={**spec.files, **dict.fromkeys(places, trusted)},
                 listen=Listen(ports_of(self.egress.policy)),
             )
@@ -195,7 +209,7 @@ class Way:
     async def _opened(self) -> Session:
         if self._session is None:
             passport = await passport_of(self._house, self._record, self._kept, self._identity, self.egress)
-            passport = replace(passport, roots=await asyncio.to_thread(more_roots, self._roots))
+            passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
             self._session = await self._house.gateway.open(passport, JournalWitness(self._record, self._identity))
             self._stop_following = self._kept.follow(self._session.renew)
             self._watching = asyncio.create_task(self._watch(self._session))
@@ -256,8 +270,9 @@ def receipt_fact(link: Link) -> Fact:
 
 async def passport_of(house: House, record: Recorder, kept: Kept, identity: Identity, egress: Egress) -> Passport:
     """Make the passport of one sandbox: the chain goes on where the journal has it."""
-    links = await asyncio.to_thread(links_of, house, record.run)
-    receipts = receipts_of(link.record for link in links)
+    traffic = await asyncio.to_thread(traffic_of, house.store.journal, record.run)
+    links = traffic.links
+    receipts = traffic.receipts
     return Passport(
         run=record.run,
         attempt=record.attempt,
@@ -267,17 +282,11 @@ async def passport_of(house: House, record: Recorder, kept: Kept, identity: Iden
         head=Head(links[-1].seq, links[-1].mac) if links else None,
         calls=len(receipts),
         counts=counts_of(receipts),
+        sealed=await asyncio.to_thread(sealed_of, house, egress),
     )
 
 
-def links_of(house: House, run: str) -> list[Link]:
-    """Return the run's chain of receipts as its journal has it."""
-    if not house.store.runs.get(run).row.get("network", {}).get("calls"):
-        return []
-    links = []
-    after = 0
-    while page := house.store.journal.read(run, after, _PAGE):
-        after = page[-1].seq
-        facts = map(decode, page)
-        links += [fact.link() for fact in facts if isinstance(fact, ReceiptBegun | ReceiptEnded)]
-    return links
+def sealed_of(house: House, egress: Egress) -> dict[str, Sealed]:
+    """Return the credentials that may be put into requests, as they are stored. Raises SecretNotFoundError."""
+    records = [house.store.secrets.get(name) for name in egress.forms]
+    return {each.name: Sealed(each.kind, each.sealed) for each in records}

@@ -1,4 +1,4 @@
-"""Asking the outside world again when the workspace is gone: checks of class `state`, and no others.
+"""Asking again when the workspace is gone: checks of class `state`, and what the gateway has seen.
 
 A check that waits (`within`) is asked until it holds or its time is over, whatever process is there then. After a crash
 the same questions decide whether what was to be done is done already, before anything is tried again.
@@ -7,19 +7,21 @@ the same questions decide whether what was to be done is done already, before an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, Never
 
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
 from tickover.checks.http_client import get
 from tickover.control.house import House
+from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
-from tickover.core.check import Check, GitCheck, HttpCheck, Subject
+from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
 from tickover.core.definition import Routine
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import TickoverError
 from tickover.core.event import CheckEvaluated
 from tickover.core.evidence import CheckId, CheckList, CheckResult
+from tickover.core.receipt import Receipt
 from tickover.core.row import RunRow
 from tickover.core.status import ClaimStatus, Phase
 from tickover.core.verdict import CheckTerm, Contract
@@ -32,7 +34,8 @@ LONGEST_PAUSE_S: Final = 60.0
 class OutsideHands:
     """`Hands` that reach the outside world, and no workspace."""
 
-    def __init__(self, house: House, routine: Routine) -> None:
+    def __init__(self, house: House, routine: Routine, run: str) -> None:
+        self._run = run
         self._house = house
         self._routine = routine
 
@@ -72,6 +75,10 @@ class OutsideHands:
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
         return await get(url, timeout_s=timeout_s)
 
+    async def receipts(self) -> Sequence[Receipt]:
+        traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
+        return await believed(self._house.gateway, traffic, self._run)
+
 
 def _gone() -> Never:
     raise TickoverError("check.workspace_gone", "the workspace that the agent left is gone")
@@ -106,7 +113,7 @@ def outside(routine: Routine, row: RunRow) -> set[CheckId]:
     return {
         id_
         for id_, check in checks_of(routine)
-        if (isinstance(check, HttpCheck) or (isinstance(check, GitCheck) and check.in_ == "remote"))
+        if (isinstance(check, HttpCheck | ReceiptCheck) or (isinstance(check, GitCheck) and check.in_ == "remote"))
         and (id_.list is CheckList.EXPECT or noop)
     }
 
@@ -122,7 +129,7 @@ async def ask_outside(
     """Ask these checks, and journal what they say. One whose `within` is not over may be pending again."""
     row = record.row()
     began = verifying_since(row)
-    hands = OutsideHands(house, routine)
+    hands = OutsideHands(house, routine, record.run)
     for id_, check in checks_of(routine):
         if id_ not in which:
             continue

@@ -7,6 +7,7 @@ it may be done again after a crash at any step: the wish has the key EVENT:TARGE
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -301,7 +302,7 @@ def clause_map(clause: Clause) -> dict[str, Any]:
 def _short(value: Any) -> Any:
     if isinstance(value, str):
         return value[:200]
-    return value if value is None or isinstance(value, bool | float) else shown(value)
+    return value if len(json.dumps(value)) <= 300 else shown(value)
 
 
 def _why(judged: Judged) -> str:

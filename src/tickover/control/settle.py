@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from tickover.control.record import Recorder
 from tickover.core.cause import Cause, CauseCode
-from tickover.core.event import AttemptFinished, RunFinished, VerdictReached
+from tickover.core.event import AttemptFinished, FindingReported, RunFinished, VerdictReached
 from tickover.core.evidence import CheckId, EvidenceClass
+from tickover.core.outside import findings_outside
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, next_step
 from tickover.core.status import Execution, Outcome, Phase, exit_code
@@ -55,6 +56,7 @@ async def judge_left(record: Recorder, contract: Contract | None = None) -> None
 
     Where the routine's own contract is not at hand, what the journal knows of it must do.
     """
+    await record.add(*map(FindingReported.of, findings_outside(record.row())))
     row = record.row()
     verdict = decide(
         contract or _contract(row),
@@ -63,6 +65,7 @@ async def judge_left(record: Recorder, contract: Contract | None = None) -> None
         row.claim.status if row.claim else None,
         row.findings_of_attempt(),
         started=row.agent_started,
+        forwarded_writes=row.network.writes,
     )
     await record.add(
         VerdictReached(

@@ -159,7 +159,7 @@ class Stepper:
         if refusal is not None:
             await record.add(RunRefused(cause=refusal.cause))
             return await self._closed(record, await finish(record))
-        if not await asyncio.to_thread(self.store.queue.claim, record.run, self.caps().concurrent):
+        if not await asyncio.to_thread(self.store.queue.claim, record.run, self.caps().concurrent, now):
             return Again() if (await self._row(record.run)).cancel_requested_by else Wait(None)
         if row.due is not None and row.trigger == "schedule" and not row.attempts and now - row.due > GRACE_S:
             text = f"it starts {now - row.due:.0f} s after its time"

@@ -78,6 +78,7 @@ class Judge:
         pause = _ASK_AGAIN[0]
         try:
             await self._read_claim(hands)
+            await self._believe_receipts(hands)
             open_ = [(id_, check) for id_, check in _checks(self._accepted) if self._bears(id_)]
             while open_:
                 for id_, check in open_:
@@ -158,6 +159,17 @@ class Judge:
             await self._record.add(claim)
             if not isinstance(claim, FindingReported):
                 self._claim = claim.status
+
+    async def _believe_receipts(self, hands: VerifierHands) -> None:
+        """Look at the chain of receipts, also where no check asks: one that was changed fails the run."""
+        if not self._record.row().network.calls:
+            return
+        try:
+            await hands.receipts()
+        except TickoverError as error:
+            if error.code == "receipts.broken":  # else nobody can tell, and a check that needs them is an error
+                code = FindingCode.RECEIPTS_BROKEN
+                await self._record.add(FindingReported.of(found(code, one_line(error.message, 300))))
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 

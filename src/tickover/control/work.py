@@ -30,7 +30,7 @@ _FLUSH: Final = 0.2  # seconds between two flushes of a live transcript
 _TOLD: Final = (CauseCode.MODEL_OVERLOADED, CauseCode.BUDGET)
 """Causes that an agent's own word is enough for: they decide about another attempt, never about the work."""
 _LIMITS: Final = {"memory": FindingCode.MEMORY_LIMIT, "disk": FindingCode.DISK_LIMIT}
-PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+PATH: Final = "/home/agent/.local/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 PLAIN_ENV: Final = {"PATH": PATH, "HOME": "/home/agent", "USER": "agent", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 

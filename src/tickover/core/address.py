@@ -49,8 +49,9 @@ SAYS = {
     AddressKind.UNSPECIFIED: "no address of any machine",
     AddressKind.RESERVED: "a reserved address",
 }
-GRANTABLE = frozenset({AddressKind.PRIVATE, AddressKind.LOOPBACK, AddressKind.OWN})
-"""What the instance's `private: allow` admits for a host."""
+GRANTABLE = frozenset({AddressKind.PRIVATE, AddressKind.LOOPBACK, AddressKind.OWN, AddressKind.DOCUMENTATION})
+"""What the instance's `private: allow` admits for a host. Documentation's addresses lead nowhere on the Internet: where
+one answers, somebody has put a mirror there, as behind a private one."""
 
 _K = AddressKind
 _TABLE: tuple[tuple[AddressKind, str], ...] = (  # the first that holds the address decides

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from tickover.core.check import Check, Gated
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
+from tickover.core.permission import PERMISSIONS
 
 Verb = Literal["run", "push", "up"]
 
@@ -20,7 +21,7 @@ SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
 class Need(NamedTuple):
@@ -62,10 +63,6 @@ def _agent(routine: Routine) -> Iterator[str]:
         yield "agent"
 
 
-def _triggers(routine: Routine) -> Iterator[str]:
-    return (f"on[{index}].{each.kind}" for index, each in enumerate(routine.on) if each.kind not in TRIGGERS)
-
-
 def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
     """Places of a key that only agents that speak have a use for."""
     places = _given(key)
@@ -103,9 +100,8 @@ def _observes(routine: Routine) -> Iterator[str]:
         yield "environment.network"
 
 
-def _credentials(routine: Routine) -> Iterator[str]:
-    if routine.environment.credentials:
-        yield "environment.credentials"
+def _connector_writes(routine: Routine) -> Iterator[str]:
+    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
 
 
 # THE table. A row goes when its behaviour is built.
@@ -118,14 +114,12 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("environment.credentials", EVERY, _credentials),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "may", "approve")),
+    Need("may", EVERY, _connector_writes),
+    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
-    Need("on", SERVER, _triggers),
     Need("require_eval", SERVER, _given("require_eval")),
-    Need("notify", UP, _given("notify")),
 )
 
 

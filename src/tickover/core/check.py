@@ -186,7 +186,6 @@ class ReceiptCheck(Check):
     """The gateway forwarded such a request in this run, and such an answer came."""
 
     KIND: ClassVar[str] = "receipt"
-    EVIDENCE: ClassVar[EvidenceClass] = EvidenceClass.EFFECT
 
     to: Target
     request: Maybe[ReceiptRequest] = None
@@ -194,6 +193,15 @@ class ReceiptCheck(Check):
     count: Annotated[
         Annotated[Annotated[int, Between(0)], Tag("<number>")] | Annotated[AtLeast, Tag("<map>")], ByShape
     ] = 1
+
+    @property
+    def writes(self) -> bool:
+        return self.to.split(" ", 1)[0] in WRITING
+
+    @property
+    def evidence(self) -> EvidenceClass:
+        """A write of whatever is like a file of whatever: that it happened says nothing of the work."""
+        return EvidenceClass.CLAIM if self.writes and self.request is None else EvidenceClass.EFFECT
 
 
 class SqlCheck(StateCheck):

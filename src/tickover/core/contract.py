@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tickover.core.check import WRITING, Check, GitCheck, ReceiptCheck, SqlCheck
+from tickover.core.check import Check, GitCheck, ReceiptCheck, SqlCheck
 from tickover.core.definition import Routine
 from tickover.core.evidence import EvidenceClass
 from tickover.core.permission import Permission, PushPermission, RequestPermission
@@ -34,6 +34,8 @@ def _expect(routine: Routine) -> Iterator[Weakness]:
         why = "all of its checks are guards, which can fail a run but never verify it"
     elif any(check.evidence is EvidenceClass.ARTIFACT for check in proving):
         why = "it may write outside, and its checks read only what the agent left in the workspace"
+    elif any(isinstance(check, ReceiptCheck) for check in proving):
+        why = "its receipts ask only that something was sent (`request` says what)"
     else:
         why = "its checks read only what the agent says or that a file exists"
     yield Weakness("contract.too_weak", f"this routine can only ever be unverified, because {why}")
@@ -50,16 +52,16 @@ def _noop(routine: Routine) -> Iterator[Weakness]:
 
 def _receipts(routine: Routine) -> Iterator[Weakness]:
     for index, check in enumerate(routine.expect):
-        if isinstance(check, ReceiptCheck) and check.request is None and check.to.split(" ")[0] in WRITING:
-            text = f"expect[{index}] is satisfied by any request to {check.to.split(' ')[1]}: say what it must hold"
-            yield Weakness("contract.receipt_too_weak", f"{text} (`request`)")
+        if isinstance(check, ReceiptCheck) and check.request is None and check.writes:
+            text = f"expect[{index}] proves nothing: any request to {check.to.split(' ')[1]} satisfies it"
+            yield Weakness("contract.receipt_too_weak", f"{text}; say what it must hold (`request`)")
 
 
 def can_change(routine: Routine) -> list[str]:
     """Say what the routine can change outside, then each permission that no check proves."""
     if not routine.may:
         return ["can change: nothing outside"]
-    names = {name: _spoken(repository.url) or name for name, repository in routine.repositories.items()}
+    names = spoken_names(routine)
     sentences = [permission.sentence(names) for permission in routine.may]
     unproved = [
         f"unproved write: {sentence} (no check would notice)"
@@ -67,6 +69,11 @@ def can_change(routine: Routine) -> list[str]:
         if not is_proved(permission, routine.expect)
     ]
     return [f"can change: {'; '.join(sentences)}; nothing else", *unproved]
+
+
+def spoken_names(routine: Routine) -> dict[str, str]:
+    """Return each repository's address as people say it, by the name that the routine gives it."""
+    return {name: _spoken(repository.url) or name for name, repository in routine.repositories.items()}
 
 
 def is_proved(permission: Permission, checks: tuple[Check, ...]) -> bool:

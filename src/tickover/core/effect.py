@@ -62,6 +62,15 @@ def _amount(count: int) -> str:
     return f"{count} receipt{'' if count == 1 else 's'} as it should be"
 
 
+def is_about(receipt: Receipt, check: ReceiptCheck) -> bool:
+    """Say whether a receipt is of a call by the agent to the address that a check asks for."""
+    try:
+        target = Target.parse(check.to)
+    except TargetError:
+        return False
+    return receipt.begun.identity is Identity.AGENT and _is_about(receipt.begun, target)
+
+
 def _is_about(begun: Begun, target: Target) -> bool:
     if begun.method != target.method or not target.is_at(begun.scheme, begun.host, begun.port):
         return False

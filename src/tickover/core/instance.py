@@ -32,6 +32,7 @@ from tickover.core.network import (
     asked_by,
     policy_of,
 )
+from tickover.core.notice import Target as NoticeTarget
 from tickover.core.permission import RequestPermission
 from tickover.core.push import push_rules
 from tickover.core.shape import Form, Line, Maybe, Name, Strict
@@ -127,6 +128,7 @@ class Instance(Strict):
 
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
+    notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""

@@ -70,6 +70,8 @@ class Preset:
     hosts: tuple[str, ...]
     inspect: bool = False
     private: bool = False
+    learnt: tuple[str, ...] = ()
+    """Hosts that only an answer from one of `hosts` named: never private, whatever the others are."""
 
 
 class Asked(NamedTuple):
@@ -273,9 +275,10 @@ def _openings(asked: Asked, presets: Mapping[str, Preset]) -> Iterator[Opening]:
     if asked.entry in presets:
         preset = presets[asked.entry]
         by = f"{asked.by}, preset {preset.name}"
-        for host in preset.hosts:
+        for host in (*preset.hosts, *preset.learnt):
             endpoint = Endpoint.parse(host, WEB_PORTS)
-            yield Opening(endpoint, by, asked.inspect or preset.inspect, preset.private)
+            private = preset.private and host not in preset.learnt
+            yield Opening(endpoint, by, asked.inspect or preset.inspect, private)
         return
     if not set(asked.entry) & set(".:"):
         near = difflib.get_close_matches(asked.entry, presets, 1)

@@ -79,12 +79,6 @@ class CommandTarget(Strict):
 Target: TypeAlias = Annotated[SlackTarget | WebhookTarget | EmailTarget | CommandTarget, Field(discriminator="kind")]
 
 
-class NotifySettings(Strict):
-    """`notify` of the instance's configuration."""
-
-    notify: dict[Name, Target] = Field(default_factory=dict)
-
-
 # -- what ------------------------------------------------------------------------------------------------------------
 
 

@@ -43,10 +43,12 @@ from tickover.core.evidence import CheckFact, CheckId, is_vacuous
 from tickover.core.finding import Finding
 from tickover.core.receipt import Delivery, Identity
 from tickover.core.row import (
+    NAMED_MOST,
     ArtifactRow,
     AttemptRow,
     CallRow,
     ClaimRow,
+    DenialRow,
     FindingRow,
     LayerRow,
     NetworkRow,
@@ -58,6 +60,7 @@ from tickover.core.row import (
     UsageRow,
 )
 from tickover.core.status import Execution, Outcome
+from tickover.core.text import one_line
 
 
 class ImpossibleError(Exception):
@@ -164,8 +167,9 @@ def _(fact: ReceiptBegun, row: RunRow, at: float) -> dict[str, Any]:
         raise ImpossibleError(f"call {begun.call} cannot follow call {seen.calls}")
     writes = begun.writes and begun.identity is Identity.AGENT and begun.rule != MODEL
     target = f"{begun.method} {begun.scheme}://{begun.host}{begun.path}"
-    call = CallRow(call=begun.call, attempt=begun.attempt, writes=writes, target=target)
-    return _network(row, calls=begun.call, writes=seen.writes + writes, open_calls=(*seen.open_calls, call))
+    call = CallRow(call=begun.call, attempt=begun.attempt, writes=writes, target=target, rule=begun.rule)
+    counted = _counted(seen, call, 1) if writes else {}
+    return _network(row, calls=begun.call, open_calls=(*seen.open_calls, call), **counted)
 
 
 @changes_of.register
@@ -175,9 +179,11 @@ def _(fact: ReceiptEnded, row: RunRow, at: float) -> dict[str, Any]:
     found = [each for each in seen.open_calls if each.call == fact.record.call]
     if not found:
         raise ImpossibleError(f"call {fact.record.call} ended without having begun")
-    unsent = found[0].writes and fact.record.delivery is Delivery.UNSENT
+    unsent = fact.record.delivery is Delivery.UNSENT
     rest = tuple(each for each in seen.open_calls if each is not found[0])
-    return _network(row, writes=seen.writes - unsent, open_calls=rest)
+    counted = _counted(seen, found[0], -1) if found[0].writes and unsent else {}
+    unknown = (*seen.unknown, found[0]) if not unsent and fact.record.status is None else seen.unknown
+    return _network(row, open_calls=rest, unknown=unknown[:NAMED_MOST], **counted)
 
 
 @changes_of.register
@@ -189,7 +195,19 @@ def _(fact: ReceiptsSealed, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: ConnectionDenied, row: RunRow, at: float) -> dict[str, Any]:
     del at
-    return _network(row, denied=row.network.denied + fact.times)
+    seen = row.network
+    denial = DenialRow(
+        attempt=row.attempt,
+        identity=fact.identity,
+        host=one_line(fact.host, 260),
+        port=fact.port,
+        code=fact.code,
+        says=one_line(fact.says, 300),
+        method=one_line(fact.method, 20),
+        path=one_line(fact.path, 200),
+        times=fact.times,
+    )
+    return _network(row, denied=seen.denied + fact.times, denials=_with_denial(seen.denials, denial))
 
 
 @changes_of.register
@@ -336,6 +354,19 @@ def _last_attempt(row: RunRow, **changes: object) -> dict[str, Any]:
 
 def _network(row: RunRow, **changes: object) -> dict[str, NetworkRow]:
     return {"network": row.network.model_copy(update=changes)}
+
+
+def _counted(seen: NetworkRow, call: CallRow, by: int) -> dict[str, Any]:
+    rules = {**seen.rules, call.rule: seen.rules.get(call.rule, 0) + by}
+    return {"writes": seen.writes + by, "rules": rules}
+
+
+def _with_denial(denials: tuple[DenialRow, ...], new: DenialRow) -> tuple[DenialRow, ...]:
+    for index, each in enumerate(denials):
+        if each.model_copy(update={"times": new.times}) == new:
+            summed = each.model_copy(update={"times": each.times + new.times})
+            return (*denials[:index], summed, *denials[index + 1 :])
+    return (*denials, new)[:NAMED_MOST]
 
 
 def _never_ran(row: RunRow, execution: Execution, at: float) -> dict[str, Any]:

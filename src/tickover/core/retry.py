@@ -93,7 +93,8 @@ def decide_retry(
 
 
 def _looks_outside(check: CheckTerm) -> bool:
-    outside = check.evidence_class in {EvidenceClass.EFFECT, EvidenceClass.STATE}
+    """Say whether it sees what was done outside; a receipt does, however little its check asks of it."""
+    outside = check.evidence_class in {EvidenceClass.EFFECT, EvidenceClass.STATE} or check.kind == "receipt"
     return outside and check.list is CheckList.EXPECT and not check.guard
 
 

@@ -8,6 +8,7 @@ from tickover.core.cause import Cause
 from tickover.core.event import BaselineChecked, Scalar
 from tickover.core.evidence import CheckFact, CheckId, CheckResult, Said
 from tickover.core.finding import Finding
+from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
 
@@ -96,6 +97,10 @@ class UsageRow(_Row):
     cost_usd: float | None = 0.0
 
 
+NAMED_MOST = 50
+"""Denials, and calls without an answer, that a row names; the journal has all."""
+
+
 class CallRow(_Row):
     """A call that has begun and not ended. While it stands, nobody knows what the server did."""
 
@@ -103,6 +108,21 @@ class CallRow(_Row):
     attempt: int
     writes: bool
     target: str
+    rule: str = ""
+
+
+class DenialRow(_Row):
+    """What the gateway refused, `times` over for the same reason in one attempt. Hostile text, cut short."""
+
+    attempt: int
+    identity: Identity
+    host: str
+    port: int
+    code: str
+    says: str
+    method: str = ""
+    path: str = ""
+    times: int = 1
 
 
 class SealRow(_Row):
@@ -113,12 +133,18 @@ class SealRow(_Row):
 
 
 class NetworkRow(_Row):
-    """Sums over the run. `writes` are the agent's that left, or may have."""
+    """Sums over the run. `writes` are the agent's that left, or may have, `rules` the same by what allowed them.
+
+    `unknown` ended without an answer. `denials` are the first of each kind, `denied` counts all.
+    """
 
     calls: int = 0
     writes: int = 0
+    rules: dict[str, int] = {}
     denied: int = 0
+    denials: tuple[DenialRow, ...] = ()
     open_calls: tuple[CallRow, ...] = ()
+    unknown: tuple[CallRow, ...] = ()
     seal: SealRow | None = None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tickover.engine.base import Again, Clock, Done, Next, Step, Wait
-from tickover.store.server import Queue, Queued
+from tickover.store.server import Queue
 
 LOOK_AGAIN_S: Final = 30.0
 """A run whose step was lost with its process is looked at again after so long."""
@@ -38,6 +38,8 @@ class EmbeddedEngine:
         self._report = report
         self._bell = asyncio.Event()
         self._steps: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        self._woken: set[str] = set()
+        """Runs that were taken from the queue and not stepped since: their step is still under way."""
         self._draining = False
 
     @property
@@ -66,8 +68,9 @@ class EmbeddedEngine:
                 if not self._bell.is_set():
                     await self._clock.until(at, self._bell)
                 self._bell.clear()
-        finally:
+        except BaseException:
             await self._cut_off()
+            raise
 
     async def drain(self, deadline_s: float) -> int:
         self._draining = True
@@ -90,16 +93,14 @@ class EmbeddedEngine:
         if room <= 0:
             return
         now = self._clock.now()
-        # A run under way that was woken meanwhile is looked at again when its step has ended.
         taken = await asyncio.to_thread(self._queue.take, now, room, now + LOOK_AGAIN_S)
-        for each in taken:
-            if each.run not in self._steps:
-                stop = asyncio.Event()
-                task = asyncio.create_task(self._step(step, each, stop))
-                self._steps[each.run] = (task, stop)
+        self._woken.update(each.run for each in taken)
+        for run in self._woken - self._steps.keys():
+            self._woken.discard(run)
+            stop = asyncio.Event()
+            self._steps[run] = (asyncio.create_task(self._step(step, run, stop)), stop)
 
-    async def _step(self, step: Step, queued: Queued, stop: asyncio.Event) -> None:
-        run = queued.run
+    async def _step(self, step: Step, run: str, stop: asyncio.Event) -> None:
         try:
             answer: Next = Again()
             while isinstance(answer, Again) and not self._draining:

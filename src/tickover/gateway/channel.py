@@ -22,6 +22,7 @@ LONGEST: Final = 16 << 20
 MOST_DESCRIPTORS: Final = 128
 """Descriptors of one message; the kernel's own bound is 253 (SCM_MAX_FD)."""
 _READ: Final = 256 << 10
+_INT: Final = array.array("i").itemsize
 _HELD: Final = 1 << 20  # bytes that wait to be sent before `send` waits, too
 
 
@@ -115,12 +116,15 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._end, _READ, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            # Not socket.recv_fds: that of Python 3.11 forgets the flags, so that children inherit what arrives.
+            space = socket.CMSG_SPACE(MOST_DESCRIPTORS * _INT)
+            data, rights, _, _ = self._end.recvmsg(_READ, space, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
-            data, descriptors = b"", []
-        self._arrived += descriptors
+            data, rights = b"", []
+        for _, _, packed in rights:
+            self._arrived.extend(array.array("i", packed[: len(packed) - len(packed) % _INT]))
         if not data:
             self.close()
             return

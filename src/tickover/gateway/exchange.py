@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from tickover.core.lookup import JsonPath
 from tickover.core.network import Decision
@@ -21,7 +22,10 @@ from tickover.gateway.patience import Patience, within
 from tickover.gateway.pool import Pool, Upstream
 from tickover.gateway.reading import Inflow
 from tickover.gateway.refusal import Refusal
+from tickover.gateway.scrub import Scrubber
+from tickover.gateway.splice import Change, Splice
 from tickover.gateway.tls import Secure
+from tickover.gateway.websocket import Frames
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,6 +43,7 @@ class Exchange:
     client: Channel
     paths: Sequence[JsonPath]
     keep_alive: bool
+    gone: asyncio.Future[None]
     answering: bool = False
 
 
@@ -56,8 +61,25 @@ class Carrier:
 
         Raises Refusal; if `exchange.answering` then, the client must not take what it has for the whole.
         """
-        reads = not exchange.call.begun.writes and not exchange.asked.has_body
         upstream = await self._take(exchange)
+        current = [upstream]
+
+        def abandon(_: asyncio.Future[None]) -> None:
+            current[0].channel.reset()
+
+        exchange.gone.add_done_callback(abandon)
+        try:
+            return await self._converse(exchange, current)
+        except Refusal as refusal:
+            if exchange.gone.done():
+                raise Refusal(499, "client_gone", "the client went away") from refusal
+            raise
+        finally:
+            exchange.gone.remove_done_callback(abandon)
+
+    async def _converse(self, exchange: Exchange, current: list[Upstream]) -> bool:
+        reads = not exchange.call.begun.writes and not exchange.asked.has_body
+        upstream = current[0]
         try:
             try:
                 response, upload = await self._ask(exchange, upstream)
@@ -65,15 +87,13 @@ class Carrier:
                 if not reads:
                     raise Refusal(502, "upstream_closed", "the connection was closed before an answer came") from stale
                 upstream.channel.close()
-                upstream = await self._take(exchange, fresh=True)
+                upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
             try:
                 keep = await self._answer(exchange, upstream, response, upload)
             finally:
                 if upload:
-                    upload.cancel()
-                    with suppress(asyncio.CancelledError, Refusal):
-                        await upload
+                    await _end(upload)
         except BaseException:
             upstream.channel.reset()
             raise
@@ -113,15 +133,14 @@ class Carrier:
         head = asyncio.get_running_loop().create_task(self._head(upstream, stale=stale))
         try:
             await asyncio.wait({upload, head}, return_when=asyncio.FIRST_COMPLETED)
+            if upload.done() and (not head.done() or head.exception()):
+                upload.result()  # what broke the body tells more than what came of it
             if not head.done():
-                upload.result()
                 async with self._answer_in_time():
                     await asyncio.shield(head)
             return head.result(), upload
         except BaseException:
-            for task in (upload, head):
-                task.cancel()
-            await asyncio.wait({upload, head})
+            await _end(upload, head)
             raise
 
     async def _upload(self, exchange: Exchange, upstream: Upstream) -> None:
@@ -184,6 +203,10 @@ class Carrier:
         exchange.answering = True
         client.write(head)
         try:
+            if response.upgrade:
+                await self._switched(exchange, upstream)
+                call.whole = True
+                return False
             while (data := await self._more(upstream, response)) is not None:
                 for piece in answer.feed(data):
                     await self._pass(exchange, writer, piece)
@@ -195,9 +218,26 @@ class Carrier:
             call.response_json = answer.chosen(whole=call.whole)
         return keep
 
+    async def _switched(self, exchange: Exchange, upstream: Upstream) -> None:
+        """Let a websocket's frames pass, each secret blotted out of what the upstream says."""
+        call, client, host = exchange.call, exchange.client, exchange.asked.host
+        change: Change = bytes
+        if self._guard.scrubber(host):
+            change = Frames(lambda: self._guard.scrubber(host) or Scrubber(())).feed
+        if early := exchange.inflow.reader.take_rest():
+            call.request.add(early)
+            upstream.channel.write(early)
+        if first := change(upstream.reader.take_rest()):
+            call.response.add(first)
+            client.write(first)
+        splice = Splice(client, upstream.channel, change, idle_s=self._patience.idle_s)
+        await splice.run(call.request, call.response)
+
     async def _pass(self, exchange: Exchange, writer: BodyWriter, piece: bytes) -> None:
         if not piece:
             return
+        if exchange.gone.done():
+            raise Refusal(499, "client_gone", "the client went away")
         exchange.call.response.add(piece)
         exchange.client.write(writer.data(piece))
         async with within(self._patience.idle_s, 408, "slow_reader", "nothing of the answer was taken"):
@@ -218,6 +258,16 @@ class Carrier:
             if not data and cut:
                 raise Refusal(502, "truncated", "the answer broke off")
             upstream.reader.receive(data)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """End what only served the exchange; how it ended is of no interest any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 class _StaleError(Exception):

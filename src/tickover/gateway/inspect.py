@@ -115,7 +115,7 @@ class Inspector:
         if arrival.request and arrival.reader:
             scheme = arrival.request.target.scheme or "http"
             return _Visit(arrival, arrival.client, arrival.reader, scheme, proxied=True)
-        reader = RequestReader(frozenset({"origin"}))
+        reader = self.reader()
         if not arrival.hello:
             reader.receive(arrival.first)
             return _Visit(arrival, arrival.client, reader, "http")
@@ -123,6 +123,10 @@ class Inspector:
         async with within(self._patience.head_s, 408, "slow_peer", "no TLS handshake"):
             await secure.handshake()
         return _Visit(arrival, secure, reader, "https")
+
+    def reader(self) -> RequestReader:
+        """Make what reads a client's requests: strictly, and in the origin form only."""
+        return RequestReader(frozenset({"origin"}))
 
     async def _next(self, visit: _Visit) -> Request | None:
         """Return the next request; None if the client has gone, or said nothing for long, or nothing that is one."""
@@ -167,8 +171,6 @@ class Inspector:
         guard, decision = self._guard, visit.arrival.decision
         if visit.proxied and visit.scheme != "http":
             raise Refusal(400, "bad_target", "ask a proxy for https by CONNECT")
-        if request.upgrade:
-            raise Refusal(501, "upgrade", "websockets do not pass yet")
         guard.hold(request, decision)
         asked = guard.clean(Asked.of(request, visit.scheme, decision.host, decision.port))
         needed = guard.need(asked)
@@ -187,8 +189,10 @@ class Inspector:
         shown = replace(asked, path=guard.redact(asked.path), query=guard.redact(asked.query))
         call = await self._calls.begin(shown, allow, chosen, refs_of(body))
         paths = self._egress.wanted.response
+        wire = visit.arrival.client
+        gone = wire.ending if visit.scheme == "https" else wire.closed  # half a TLS connection is none
         keep = request.keep_alive and not visit.proxied
-        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep)
+        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone)
 
     async def _refuse(
         self, visit: _Visit, request: Request | None, refusal: Refusal, *, answering: bool = False
@@ -198,6 +202,8 @@ class Inspector:
         method, path = (request.method, request.target.path) if request else ("", "")
         path = self._guard.redact(path.partition("?")[0])
         says = self._guard.redact(refusal.detail)
+        if refusal.status == 499:
+            return
         self._tell(Denial(decision.host, decision.port, refusal.status, refusal.reason, says, method, path))
         if answering:
             visit.client.reset()

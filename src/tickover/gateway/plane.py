@@ -342,6 +342,7 @@ class Plane:
         """Serve; answer a refusal in the client's own language; tell of the passage in any case."""
         passage = visit.passage
         begun = asyncio.get_running_loop().time()
+        refused = False
         try:
             try:
                 await serve(visit)
@@ -349,9 +350,10 @@ class Plane:
                 raise Refusal(408, "slow_peer", f"nothing useful within {self._limits.hello_s:g} s") from error
         except Refusal as refusal:
             passage.route, passage.reason, passage.says = Route.DENY, refusal.reason, refusal.detail
+            refused = self._fence.reason is None
             await self._refuse(visit, refusal)
         finally:
-            if self._fence.reason:
+            if self._fence.reason and not refused:
                 passage.reason, passage.says = self._fence.reason, "the run's traffic was cut off"
             visit.client.close()
             passage.sent = visit.client.received

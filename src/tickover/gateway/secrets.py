@@ -2,6 +2,9 @@
 
     sealed = version (1 octet) | key id (4) | nonce (12) | ciphertext and tag
 
+Two keys, each in a file of the data folder: what is only signed with (webhooks) has its own, so that whoever verifies a
+webhook needs no key to the credentials.
+
 A sealed value copied to another name or kind does not open there. Nonces are random: at 2^32 values under one key a
 repeat is still unlikelier than 2^-32.
 """
@@ -22,6 +25,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tickover.core.errors import TickoverError, Where
 
 KEY_BYTES = 32
+KEY_FILE = "secrets.key"
+SIGNING_KEY_FILE = "signing.key"
 _VERSION = b"\x01"
 _ID_BYTES, _NONCE_BYTES, _TAG_BYTES = 4, 12, 16
 _HEAD = len(_VERSION) + _ID_BYTES
@@ -59,6 +64,23 @@ def _bound(name: str, kind: str) -> bytes:
 
 def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"tickover key id" + key).digest()[:_ID_BYTES]
+
+
+def key_path(folder: str, kind: str) -> str:
+    """Return the file of the key under which secrets of a kind are sealed."""
+    return os.path.join(folder, SIGNING_KEY_FILE if kind == "signing" else KEY_FILE)
+
+
+def key_for(folder: str, kind: str) -> bytes:
+    """Read the key for a kind, making it on first use. Raises SecretError."""
+    path = key_path(folder, kind)
+    if not os.path.lexists(path):
+        try:
+            return create_key_file(path)
+        except SecretError as error:  # another process was faster
+            if error.code != "secrets.key_exists":
+                raise
+    return read_key_file(path)
 
 
 def create_key_file(path: str) -> bytes:

@@ -33,6 +33,8 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.ending: asyncio.Future[None] = self._loop.create_future()
+        """Done once the peer sends no more, whether or not it still listens."""
         self.received = 0
         self.last_activity = self._loop.time()
 
@@ -59,6 +61,8 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended = True
+        if not self.ending.done():
+            self.ending.set_result(None)
         if self._peer:
             self._peer.write_eof()
             if self._peer.ended:
@@ -82,8 +86,9 @@ class Wire(asyncio.Protocol):
         self.ended = True
         self._writable.set()
         self._wake()
-        if not self.closed.done():
-            self.closed.set_result(None)
+        for future in (self.closed, self.ending):
+            if not future.done():
+                future.set_result(None)
         if self._peer:
             self._peer.close()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -42,6 +43,20 @@ class Loaded:
     def where(self, path: KeyPath) -> Where:
         """Find the place of a key, for an error that speaks of it."""
         return _where(self.document, self.file, path)
+
+    @contextmanager
+    def placing(self) -> Iterator[None]:
+        """Give problems that name only a key the file, line and column where it stands."""
+        try:
+            yield
+        except DefinitionErrors as error:
+            raise DefinitionErrors([self._placed(each) for each in error.problems]) from None
+
+    def _placed(self, problem: TickoverError) -> TickoverError:
+        where = problem.where
+        if where is None or where.key is None or where.file is not None:
+            return problem
+        return UsageError(problem.code, problem.message, hint=problem.hint, where=self.where(key_path(where.key)))
 
 
 def load_folder(folder: str) -> Loaded:
@@ -150,7 +165,7 @@ def _environment(matter: FrontMatter, document: Document, file: str, environment
 
 
 def validated(model: type[M], document: Document, file: str) -> M:
-    """Read a document as `model`. Raises DefinitionErrors : every problem with its line and the nearest key."""
+    """Read a document as `model`. Raises DefinitionErrors: each problem with its line and the nearest key."""
     try:
         return model.model_validate({} if document.data is None else document.data)
     except ValidationError as error:
@@ -227,6 +242,11 @@ def dotted(path: KeyPath) -> str:
     """Write a path as `expect[0].http.url`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
+
+
+def key_path(text: str) -> KeyPath:
+    """Read what `dotted` wrote."""
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", text))
 
 
 def _where(document: Document, file: str, path: KeyPath) -> Where:

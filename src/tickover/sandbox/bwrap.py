@@ -106,6 +106,15 @@ def _namespace(bwrap: str) -> list[str]:
     return [bwrap, *parts, "--"]
 
 
+def _without_launcher(bwrap: str) -> str:
+    """Return what the program that makes the launcher's pid namespace complains of, when it has nothing else to do."""
+    try:
+        done = subprocess.run([*_namespace(bwrap), "/bin/true"], capture_output=True, check=False, timeout=10)
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return done.stderr.decode(errors="replace").strip()
+
+
 def _child_of(pid: int) -> int:
     """Return the only child of what gave the launcher a pid namespace: the launcher itself."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
@@ -164,7 +173,9 @@ class BwrapBackend:
             ours.close()
             launcher.kill()
             launcher.wait()
-            raise SandboxRefused("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
+            broken = SandboxBroken("sandbox.launcher", f"the sandbox launcher cannot start: {hello['message']}")
+            why = _explain(broken, await asyncio.to_thread(_without_launcher, bwrap))
+            raise why if isinstance(why, SandboxRefused) else SandboxRefused(why.code, why.message)
         return cls(data, ours, launcher, {**hello["ok"], "pid": launcher.pid if weaken else _child_of(launcher.pid)})
 
     def _receive(self) -> None:
@@ -372,6 +383,8 @@ class BwrapSandbox:
         """Take what the launcher has sent: its answer came after it."""
         channel.setblocking(False)
         _, descriptors, _, _ = socket.recv_fds(channel, 64, _NAMES_AND_PROXY + ports, socket.MSG_CMSG_CLOEXEC)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # recv_fds of Python 3.11 forgets its flags
         udp, tcp, proxy, *dialled = (socket.socket(fileno=descriptor) for descriptor in descriptors)
         self._listening = Listening(udp, tcp, proxy, tuple(dialled))
 

@@ -22,6 +22,7 @@ from tickover.store.errors import (
     NotProvedError,
     ResourceHeldError,
     RunNotFoundError,
+    SecretNotFoundError,
     StaleFenceError,
     StateConflictError,
     StoreBusyError,
@@ -40,6 +41,9 @@ __all__ = [
     "Clock",
     "Event",
     "EventRefusedError",
+    "Grant",
+    "GrantItem",
+    "Grants",
     "Journal",
     "JournalEvent",
     "Lease",
@@ -54,6 +58,9 @@ __all__ = [
     "RunRecord",
     "Runs",
     "Seal",
+    "SecretNotFoundError",
+    "SecretRecord",
+    "Secrets",
     "StaleFenceError",
     "StateConflictError",
     "StateRecord",
@@ -140,6 +147,43 @@ class Resource:
     """The process that answers for it (`store.process.this_process()`); gone = sweep it."""
     at: float
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRecord:
+    """The newest version of a secret. `sealed` is its value under the instance's key (gateway/secrets.py)."""
+
+    name: str
+    version: int
+    kind: str
+    """What it was sealed for: `signing`, or how it is put into a request."""
+    set_at: float
+    set_by: str
+    sealed: bytes = field(repr=False)
+    binding: dict[str, Any] | None = None
+    """Where it may go, as `credentials` of tickover.yaml has it; None: only that file says."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantItem:
+    """One thing that a routine asks for: canonical JSON, its sha256, and the sentence that was read."""
+
+    digest: str
+    item: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One item that the owner granted to the routine of a name in a folder."""
+
+    routine: str
+    digest: str
+    item: str
+    says: str
+    folder: str
+    granted_at: float
+    granted_by: str
 
 
 class Journal(Protocol):
@@ -294,6 +338,40 @@ class Resources(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Secrets by name, sealed: whoever reads the store reads no value."""
+
+    def put(
+        self, name: str, *, kind: str, sealed: bytes, by: str, binding: Mapping[str, Any] | None = None
+    ) -> SecretRecord:
+        """Keep a new version; the value of the one before is gone for good. Without `binding` that of before stays."""
+        ...
+
+    def get(self, name: str) -> SecretRecord:
+        """Return the newest version. Raises `SecretNotFoundError`, also for one that was removed."""
+        ...
+
+    def list(self) -> Sequence[SecretRecord]:
+        """Return every secret that has a value, by name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Overwrite the value; that there was one, and until when, stays. Raises `SecretNotFoundError`."""
+        ...
+
+
+class Grants(Protocol):
+    """What the owner granted to routines, item by item."""
+
+    def current(self, routine: str) -> Sequence[Grant]:
+        """Return what is granted to routines of this name now, in whatever folder, oldest first."""
+        ...
+
+    def replace(self, routine: str, folder: str, items: Sequence[GrantItem], *, by: str) -> Sequence[Grant]:
+        """Grant exactly these items to the routine in `folder`, and return them: others are taken back."""
+        ...
+
+
 class Store(Protocol):
     """All of them over one database."""
 
@@ -309,6 +387,10 @@ class Store(Protocol):
     def states(self) -> States: ...
     @property
     def resources(self) -> Resources: ...
+    @property
+    def secrets(self) -> Secrets: ...
+    @property
+    def grants(self) -> Grants: ...
 
     def close(self) -> None:
         """Let go of files and connections; afterwards every call fails."""

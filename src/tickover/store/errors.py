@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tickover.core.errors import NotFoundError, TickoverError
+from tickover.core.text import one_line
 
 
 class StoreError(TickoverError):
@@ -93,6 +94,14 @@ class ResourceHeldError(StoreError):
             f"{kind} {name} is in use",
             hint="`tickover doctor` lists what is held and by whom",
         )
+
+
+class SecretNotFoundError(NotFoundError):
+    """No secret of that name has a value."""
+
+    def __init__(self, name: str) -> None:
+        hint = "`tickover secret list` shows those that are"
+        super().__init__("secret.not_found", f"there is no secret `{one_line(name, 80)}`", hint=hint)
 
 
 class BlobNotFoundError(NotFoundError):

@@ -6,7 +6,8 @@ synchronous and durable on return; a caller with an event loop hands it to a thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -202,6 +203,14 @@ class Events(Protocol):
 
     def alarmed(self, target: str, at: float) -> None:
         """Note that a silence was reported."""
+        ...
+
+    def ring(self) -> None:
+        """Tell the router, in whatever process, that something was put beside it."""
+        ...
+
+    def bell(self) -> tuple[socket.socket, Callable[[], None]]:
+        """Return a socket that becomes readable when somebody rings, and how to let go of it."""
         ...
 
     def purge(self, now: float) -> int:

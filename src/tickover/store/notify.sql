@@ -10,7 +10,7 @@ SELECT finished FROM noticed_run WHERE run = ''
 SELECT max(finished) FROM noticed_run
 
 -- name: unnoticed
-SELECT run FROM run WHERE finished_at >= :since AND run NOT IN (SELECT run FROM noticed_run)
+SELECT run FROM run WHERE finished_at >= :since AND outcome IS NOT 'pending' AND run NOT IN (SELECT run FROM noticed_run)
 ORDER BY finished_at, run LIMIT :limit
 
 -- name: note_run

@@ -59,6 +59,7 @@ class Outbox(Protocol):
     def unnoticed(self, *, since: float | None = None, limit: int = 200) -> Sequence[str]:
         """Return runs that have ended and were not looked at yet, oldest end first.
 
+        One whose outcome is pending has not ended in this sense: it is returned when that was decided.
         Without `since` the search begins ten minutes before the last end that was looked at.
         """
         ...

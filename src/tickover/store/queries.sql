@@ -84,3 +84,26 @@ DELETE FROM resource WHERE kind = ? AND name = ?
 -- name: resources
 SELECT kind, name, run, owner, at, detail FROM resource
 WHERE (:run IS NULL OR run = :run) AND (:kind IS NULL OR kind = :kind) ORDER BY at, kind, name
+
+-- name: secret_newest
+SELECT name, version, kind, binding, sealed, set_at, set_by FROM secret WHERE name = ? ORDER BY version DESC LIMIT 1
+
+-- name: secrets
+SELECT name, version, kind, binding, sealed, set_at, set_by FROM secret WHERE sealed IS NOT NULL ORDER BY name
+
+-- name: put_secret
+INSERT INTO secret (name, version, kind, binding, sealed, set_at, set_by) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: drop_secret
+UPDATE secret SET sealed = NULL, removed_at = :at WHERE name = :name AND sealed IS NOT NULL
+
+-- name: granted
+SELECT routine, digest, item, says, folder, granted_at, granted_by FROM permission_grant
+WHERE routine = ? AND revoked_at IS NULL ORDER BY id
+
+-- name: put_grant
+INSERT INTO permission_grant (routine, digest, item, says, folder, granted_at, granted_by) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: revoke_grant
+UPDATE permission_grant SET revoked_at = ?, revoked_by = ?
+WHERE routine = ? AND folder = ? AND digest = ? AND revoked_at IS NULL

@@ -101,19 +101,28 @@ class SqliteQueue:
         self._wakes.notify(ENGINE)
         return there
 
-    def claim(self, run: str, places: int) -> bool:
+    def claim(self, run: str, places: int, now: float) -> bool:
         with self._database.writing():
             found = self._database.run("queue_row", (run_id(run),)).fetchone()
             if found is None:
                 return False
-            _, routine, stage, wake_at, own = found
+            _, routine, stage, wake_at, own, priority, queued_at = found
             if stage == "working":
                 return True
             of_routine, of_all = self._database.run("working", {"routine": routine}).fetchone()
-            free = of_routine < own and of_all < places
-            told = {"run": run, "stage": "working", "wake_at": wake_at} if free else _held(run)
-            self._database.run("set_stage", told)
-        return bool(free)
+            mine = {"run": run, "priority": priority, "queued_at": queued_at, "now": now}
+            ahead = None
+            if free := of_routine < own and of_all < places:
+                ahead = self._database.run("ahead", mine).fetchone()
+            if free and ahead is None:
+                self._database.run("set_stage", {"run": run, "stage": "working", "wake_at": wake_at})
+                self._wake_held(now, places)
+                return True
+            self._database.run("set_stage", {"run": run, "stage": "waiting", "wake_at": None})
+            if ahead is not None:
+                self._database.run("wake", {"run": ahead[0], "at": now})
+        self._wakes.notify(ENGINE)
+        return False
 
     def park(self, run: str, stage: Stage, wake_at: float | None, *, now: float, places: int) -> None:
         with self._database.writing():
@@ -134,7 +143,3 @@ class SqliteQueue:
         held = self._database.run("held_with_a_place", {"limit": free}).fetchall()
         self._database.run_many("look_again", [(now, found) for (found,) in held])
         return len(held)
-
-
-def _held(run: str) -> dict[str, object]:
-    return {"run": run, "stage": "waiting", "wake_at": None}

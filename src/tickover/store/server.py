@@ -159,10 +159,11 @@ class Queue(Protocol):
         """Look at the run at `at`, or earlier if that was planned; False: it is done or not in the queue."""
         ...
 
-    def claim(self, run: str, places: int) -> bool:
-        """Give the run a place, if its routine and the instance (`places` in all) have one.
+    def claim(self, run: str, places: int, now: float) -> bool:
+        """Give the run a place, if its routine and the instance (`places` in all) have one, and it is its turn.
 
-        Else it is held until one is free. A run that has a place already keeps it.
+        The highest priority is first, then who waits longest. Else it is held until one is free. A run that has a
+        place already keeps it.
         """
         ...
 

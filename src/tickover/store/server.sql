@@ -28,8 +28,8 @@ WHERE name = :name AND paused_at IS NOT NULL
 SELECT run FROM queue WHERE routine = ? AND wish_key = ?
 
 -- name: put_queue
-INSERT INTO queue (run, routine, wish_key, priority, places, queued_at, stage, wake_at)
-VALUES (:run, :routine, :key, :priority, :places, :at, :stage, :wake_at)
+INSERT INTO queue (run, routine, wish_key, priority, places, queued_at, stage, start_at, wake_at)
+VALUES (:run, :routine, :key, :priority, :places, :at, :stage, :wake_at, :wake_at)
 
 -- name: active_runs
 SELECT run FROM queue WHERE routine = ? AND stage IN ('waiting', 'working') LIMIT 1001
@@ -62,13 +62,22 @@ SELECT min(wake_at) FROM queue INDEXED BY queue_wake WHERE wake_at IS NOT NULL
 UPDATE queue SET wake_at = min(coalesce(wake_at, :at), :at) WHERE run = :run AND stage <> 'done'
 
 -- name: queue_row
-SELECT run, routine, stage, wake_at, places FROM queue WHERE run = ?
+SELECT run, routine, stage, wake_at, places, priority, queued_at FROM queue WHERE run = ?
+
+-- name: ahead
+SELECT run FROM queue AS other INDEXED BY queue_waiting
+WHERE stage = 'waiting' AND start_at <= :now
+  AND (priority > :priority OR (priority = :priority AND (queued_at, run) < (:queued_at, :run)))
+  AND (SELECT count(*) FROM queue WHERE stage = 'working' AND routine = other.routine) < other.places
+ORDER BY priority DESC, queued_at, run LIMIT 1
 
 -- name: working
 SELECT coalesce(sum(routine = :routine), 0), count(*) FROM queue INDEXED BY queue_working WHERE stage = 'working'
 
 -- name: set_stage
-UPDATE queue SET stage = :stage, wake_at = :wake_at WHERE run = :run AND stage <> 'done'
+UPDATE queue SET stage = :stage, wake_at = :wake_at,
+  start_at = CASE WHEN :stage = 'waiting' THEN coalesce(:wake_at, start_at) ELSE start_at END
+WHERE run = :run AND stage <> 'done'
 
 -- name: held_with_a_place
 SELECT run FROM queue AS held INDEXED BY queue_held

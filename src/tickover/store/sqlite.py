@@ -25,6 +25,7 @@ from tickover.store.base import (
 )
 from tickover.store.database import Database
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
+from tickover.store.instance import SqliteGrants, SqliteSecrets
 from tickover.store.queue import SqliteQueue
 from tickover.store.records import SqliteResources, SqliteStates, SqliteVerifierRecords, read_head
 from tickover.store.registry import SqliteRoutines
@@ -53,6 +54,8 @@ class SqliteStore:
         self.verifier = SqliteVerifierRecords(self._database, clock)
         self.states = SqliteStates(self._database, clock)
         self.resources = SqliteResources(self._database, clock)
+        self.secrets = SqliteSecrets(self._database, clock)
+        self.grants = SqliteGrants(self._database, clock)
         self.tokens = SqliteTokens(self._database)
         self.audit = SqliteAudit(self._database, clock)
         self.outbox = SqliteOutbox(self._database)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tickover.store.database import Database
@@ -23,8 +25,10 @@ from tickover.store.events import (
     Routing,
 )
 from tickover.store.rules import printable
+from tickover.store.wake import Wakes
 from tickover.store.writer import GroupWriter
 
+_BELL: Final = "events"
 WAITING: Final = 2000
 """Events that may wait to be written; beyond it senders are asked to come back."""
 
@@ -37,6 +41,7 @@ class SqliteEvents:
         self._own = Database(folder, busy_timeout=busy_timeout)
         with self._own.reading():  # a checkpoint every 400 events of 10 kB would be felt by all of them
             self._own.run_sql("PRAGMA wal_autocheckpoint = 8000").fetchall()
+        self._wakes = Wakes(os.path.join(self._reader.folder, "wake"))
         self._waiting = waiting
         self._rejected: dict[tuple[str, str, int], tuple[int, str]] = {}
         self._counting = threading.Lock()
@@ -46,6 +51,7 @@ class SqliteEvents:
         self._writer.close()
         self._own.close()
         self._reader.close()
+        self._wakes.close()
 
     async def put(self, new: NewEvent) -> Put:
         if self._writer.waiting >= self._waiting:
@@ -151,6 +157,12 @@ class SqliteEvents:
 
     def alarmed(self, target: str, at: float) -> None:
         self._writer.write_now(lambda database: database.run("alarm", (at, target)))
+
+    def ring(self) -> None:
+        self._wakes.notify(_BELL)
+
+    def bell(self) -> tuple[socket.socket, Callable[[], None]]:
+        return self._wakes.listen(_BELL)
 
     def purge(self, now: float) -> int:
         def drop(database: Database) -> int:

@@ -14,15 +14,18 @@ from typing import Any
 
 from tickover.control.access import Access
 from tickover.core.cause import Cause, CauseCode
+from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError
 from tickover.core.event import Fact, JournalEvent, RunCreated, RunFinished, RunRefused, payload
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome
 from tickover.core.wish import Enqueued, Wish
 from tickover.store.base import OUTSIDE, Clock
+from tickover.store.outbox import Delivery, Letter
 from tickover.store.projection import project_run
 from tickover.store.usage import RunSum
 from tickover.testing.access import MemoryAudit, MemoryTokens
+from tickover.testing.outbox import MemoryOutbox
 from tickover.testing.store import MemoryBlobs, MemoryStore
 
 __all__ = ["DeskRoutine", "DeskSchedule", "MemoryDesk"]
@@ -59,8 +62,11 @@ class MemoryDesk:
         self.store = MemoryStore(project_run, clock=clock)
         self.blobs = MemoryBlobs()
         self.access = Access(MemoryTokens(), MemoryAudit(clock), clock=clock, random=secrets.token_bytes)
+        self.outbox = MemoryOutbox()
         self.wishes: list[Wish] = []
         self.planned: list[DeskSchedule] = []
+        self.by_hand: set[str] = set()
+        """Routines without the trigger `api`."""
         self._clock = clock
         self._most = most
         self._lock = threading.Lock()
@@ -113,6 +119,9 @@ class MemoryDesk:
                 return self.blobs.get(each.sha256)
         raise NotFoundError("artifact.not_found", f"run {run} has no artifact `{path}`")
 
+    def blob(self, digest: str) -> bytes:
+        return self.blobs.get(digest)
+
     def cancel(self, run: str, by: str) -> None:
         self.store.journal.append(run, OUTSIDE, [{"type": "cancel_requested", "version": 1, "by": by}])
 
@@ -137,6 +146,12 @@ class MemoryDesk:
             if name not in self._routines:
                 raise NotFoundError("routine.not_found", f"there is no routine `{name}`")
             return self._routines[name]
+
+    def definition(self, name: str) -> Routine:
+        self.routine(name)
+        inputs = {"times": {"type": "integer", "default": 1}, "week": {"type": "string", "default": ""}}
+        on: list[dict[str, Any]] = [] if name in self.by_hand else [{"api": {}}]
+        return Routine.model_validate({"name": name, "agent": "steps", "on": on, "inputs": inputs})
 
     def versions(self, name: str) -> Sequence[tuple[str, float, str]]:
         known = self.routine(name)
@@ -179,6 +194,9 @@ class MemoryDesk:
             facts += [RunRefused(cause=cause), refused]
         self.store.journal.append(run, OUTSIDE, [{"type": each.type, **payload(each)} for each in facts])
         return Enqueued(run, retry_at=retry_at)
+
+    def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
+        return [(each, self.outbox.deliveries(each.id)) for each in self.outbox.list(limit=limit, before=before)]
 
     def usage(self, since: float) -> Sequence[RunSum]:
         rows = [row for row in self.run_rows(limit=10_000) if row.created >= since]

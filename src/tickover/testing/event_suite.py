@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,17 @@ class EventSuite:
         assert events.silent_since("r/github", NOW) == (NOW - 100, NOW - 50)
         self.put(events, NEW)
         assert events.silent_since("r/github", NOW) == (NOW, NOW - 50)
+
+    def test_whoever_puts_something_beside_the_router_rings(self, events: Events) -> None:
+        listener, close = events.bell()
+        try:
+            with pytest.raises(BlockingIOError):
+                listener.recv(1)
+            events.ring()
+            assert select.select([listener], [], [], 30)[0] == [listener]
+        finally:
+            close()
+        events.ring()
 
     def test_old_bodies_go_first_and_ids_later(self, events: Events) -> None:
         one, waiting = self.put(events, NEW, replace(NEW, delivery="d2"))

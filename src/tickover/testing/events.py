@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +38,7 @@ class MemoryEvents:
     _seen: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
     _rejected: dict[tuple[str, str, int], Rejected] = field(default_factory=dict)
     _silence: dict[str, list[float | None]] = field(default_factory=dict)
+    _bells: list[socket.socket] = field(default_factory=list)
     _last: int = 0
 
     async def put(self, new: NewEvent) -> Put:
@@ -162,6 +164,21 @@ class MemoryEvents:
 
     def alarmed(self, target: str, at: float) -> None:
         self._silence[target][1] = at
+
+    def ring(self) -> None:
+        for listener in self._bells:
+            listener.send(b"x")
+
+    def bell(self) -> tuple[socket.socket, Callable[[], None]]:
+        heard, rung = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._bells.append(rung)
+
+        def close() -> None:
+            self._bells.remove(rung)
+            rung.close()
+            heard.close()
+
+        return heard, close
 
     def purge(self, now: float) -> int:
         waiting = {_number(held.event) for held in self._held.values()}

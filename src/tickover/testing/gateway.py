@@ -33,10 +33,13 @@ class MemoryLedger:
         self.fail = False
         self._open = asyncio.Event()
         self._open.set()
+        self._waits = asyncio.Event()
         self._news = asyncio.Condition()
 
     async def append(self, record: Begun | Ended) -> None:
-        await self._open.wait()
+        if not self._open.is_set():
+            self._waits.set()
+            await self._open.wait()
         if self.fail:
             raise LedgerError("the ledger is full")
         async with self._news:
@@ -45,7 +48,13 @@ class MemoryLedger:
             self._news.notify_all()
 
     def hold(self) -> None:
+        self._waits.clear()
         self._open.clear()
+
+    async def waiting(self, *, seconds: float = 30) -> None:
+        """Wait until somebody waits for an append that is held."""
+        async with asyncio.timeout(seconds):
+            await self._waits.wait()
 
     def release(self) -> None:
         self._open.set()

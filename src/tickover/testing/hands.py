@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where
 from tickover.core.check import Subject
 from tickover.core.errors import TickoverError
+from tickover.core.receipt import Receipt
 
 
 @dataclass
@@ -24,6 +25,7 @@ class FakeHands:
     refs: Mapping[tuple[str, Where], Mapping[str, str]] = field(default_factory=dict)
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pages: Mapping[str, HttpAnswer] = field(default_factory=dict)
+    calls: Sequence[Receipt] = ()
     broken: TickoverError | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -61,6 +63,10 @@ class FakeHands:
         if url not in self.pages:
             raise TickoverError("http.unreachable", f"{url} cannot be reached: connection refused")
         return self.pages[url]
+
+    async def receipts(self) -> Sequence[Receipt]:
+        self._note("receipts")
+        return self.calls
 
     def _note(self, *what: object) -> None:
         self.asked.append(what)

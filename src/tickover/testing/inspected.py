@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections import Counter
@@ -81,7 +82,10 @@ class Site:
 
     async def say(self, data: bytes, *, tls: bool = True) -> bytes:
         """Send bytes, return all that is answered until the connection ends."""
-        reader, writer = await self.raw(tls=tls)
+        try:
+            reader, writer = await self.raw(tls=tls)
+        except (ConnectionError, ssl.SSLError):
+            return b""
         try:
             writer.write(data)
             async with asyncio.timeout(60):
@@ -114,6 +118,11 @@ def egress_to(
     return Egress(policy, powers, forms, wanted)
 
 
+@functools.cache
+def _trusting_doubles() -> ssl.SSLContext:
+    return upstream_context(DOUBLE.pem)
+
+
 async def loopback(host: str, port: int) -> Sequence[str]:  # noqa: ARG001 - a resolver
     """Resolve every name to this machine."""
     return ["127.0.0.1"]
@@ -126,6 +135,8 @@ async def inspected(
     *,
     values: Mapping[str, bytes] | None = None,
     guard: Callable[[Egress, MemoryValues], Guard] = Guard,
+    inspector: type[Inspector] = Inspector,
+    authority: RunAuthority | None = None,
     counts: Counter[str] | None = None,
     patience: Patience | None = None,
     limits: Limits | None = None,
@@ -145,21 +156,23 @@ async def inspected(
     denials: list[Denial] = []
     passages: list[Passage] = []
     fence = Fence(1e6, most_bytes, clock=lambda: site.now)
-    authority = RunAuthority(run, now=datetime.now(UTC), below=[name])
+    authority = authority or RunAuthority(
+        run, now=datetime.now(UTC), below=[each.name for each in egress.policy.names()]
+    )
     ledger, held = MemoryLedger(run), MemoryValues(dict(values or {}))
     counted = Counter[str]() if counts is None else counts
-    inspector = Inspector(
+    inspecting = inspector(
         run=run, attempt=attempt, identity=identity, egress=egress, authority=authority, values=held, ledger=ledger,
-        fence=fence, dialler=Dialler(resolve=resolve, connect_s=connect_s), upstream=upstream_context(DOUBLE.pem),
+        fence=fence, dialler=Dialler(resolve=resolve, connect_s=connect_s), upstream=_trusting_doubles(),
         tell=denials.append, counts=counted, patience=patience or Patience(linger_s=0.5), guard=guard(egress, held),
     )  # fmt: skip
     plane = Plane(
         judge=egress.policy.judge, allowed=names_of(egress.policy.names()), addresses=addresses, fence=fence,
-        tell=passages.append, dialler=Dialler(resolve=resolve, connect_s=connect_s), inspect=inspector,
+        tell=passages.append, dialler=Dialler(resolve=resolve, connect_s=connect_s), inspect=inspecting,
         limits=limits or Limits(linger_s=0.5),
     )  # fmt: skip
     site = Site(
-        plane, inspector, fence, authority, ledger, held, address, port, proxy.getsockname()[1], counted, denials,
+        plane, inspecting, fence, authority, ledger, held, address, port, proxy.getsockname()[1], counted, denials,
         passages,
     )  # fmt: skip
     await plane.open(Listeners(proxy=proxy, transparent=(transparent,)))
@@ -168,6 +181,6 @@ async def inspected(
     finally:
         ledger.release()
         await plane.close()
-        await inspector.close()
+        await inspecting.close()
     if broken := ledger.broken():
         raise AssertionError(broken.says)

@@ -83,12 +83,12 @@ async def first_words(pieces: AsyncIterator[tuple[Stream, bytes]], words: bytes)
     raise AssertionError(f"it ended without saying {words!r}: {said[-300:]!r}")
 
 
-async def nobody(mark: str, *, seconds: float = 10.0) -> None:
+async def nobody(mark: str, *, seconds: float = 60.0) -> None:
     """Wait until no process with this mark lives. Raises AssertionError."""
     await until(lambda: not living(mark), lambda: f"these outlived their sandbox: {living(mark)}", seconds=seconds)
 
 
-async def until(condition: Callable[[], object], why: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], why: Callable[[], object], *, seconds: float = 60.0) -> None:
     """Wait for something that tells nobody. Raises AssertionError with `why()`."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

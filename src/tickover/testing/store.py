@@ -32,6 +32,7 @@ from tickover.store.base import (
 from tickover.store.blobs import DEFAULT_MAX_BYTES, chunks, is_digest
 from tickover.store.encoding import decode_json, encode_data, encode_event, encode_json
 from tickover.store.rules import Columns, Head, columns, printable, run_id
+from tickover.testing.instance_store import MemoryGrants, MemorySecrets
 
 NOTHING_SHOWN = Columns(None, None, None, None, None)
 
@@ -94,6 +95,8 @@ class MemoryStore:
         self.verifier = MemoryVerifierRecords(self._memory)
         self.states = MemoryStates(self._memory)
         self.resources = MemoryResources(self._memory)
+        self.secrets = MemorySecrets(clock)
+        self.grants = MemoryGrants(clock)
 
     def close(self) -> None:
         with self._memory.changed:

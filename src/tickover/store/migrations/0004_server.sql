@@ -28,11 +28,13 @@ CREATE TABLE queue (
   places    INTEGER NOT NULL,             -- `limits.concurrent` of its routine
   queued_at REAL    NOT NULL,
   stage     TEXT    NOT NULL,
+  start_at  REAL    NOT NULL,             -- from when on it may take a place
   wake_at   REAL                          -- when an engine looks at it next; NULL: when it is woken
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX queue_key    ON queue (routine, wish_key) WHERE wish_key IS NOT NULL;
 CREATE INDEX queue_wake          ON queue (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX queue_ready         ON queue (priority DESC, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX queue_waiting       ON queue (priority DESC, queued_at, run) WHERE stage = 'waiting';
 CREATE INDEX queue_held          ON queue (priority DESC, queued_at) WHERE stage = 'waiting' AND wake_at IS NULL;
 CREATE INDEX queue_active        ON queue (routine, stage) WHERE stage <> 'done';
 CREATE INDEX queue_working       ON queue (stage) WHERE stage = 'working';

@@ -1,0 +1,103 @@
+"""What `tickover up` has beside the engine, in the same event loop: HTTP, and whoever tells people what happened.
+
+The one file of the command line that loads the server's libraries (the extra `server`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from tickover.api.app import Api
+from tickover.api.log import open_log
+from tickover.api.serve import Listener
+from tickover.app import Tickover
+from tickover.cli.blocks import Line
+from tickover.cli.output import Screen
+from tickover.control.notify import Postman
+from tickover.control.server import Server
+from tickover.core.noticed import Notice
+
+_FINISH_S: Final = 10.0  # how long requests under way may take when the server stops
+_AGAIN_S: Final = 30.0
+ORIGIN: Final = "command line"
+_DEV_DAY_S: Final = 12 * 3600.0
+_LOOPBACK: Final = re.compile(r"127\.\d+\.\d+\.\d+|::1|localhost")
+
+
+class HttpFace:
+    """Hand `noticed` to the server, and enter `face` beside it."""
+
+    def __init__(self, *, host: str, port: int, public_url: str, dev: bool, out: Screen) -> None:
+        self._host = host
+        self._port = port
+        self._public_url = public_url.rstrip("/")
+        self._dev = dev
+        self._out = out
+        self._postman: Postman | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.log: Any = open_log()
+
+    def noticed(self, notice: Notice) -> None:
+        """Hear of a run's end or of a pause, from any thread."""
+        if self._postman is None or self._loop is None:
+            return
+        if notice.kind == "paused":
+            self._postman.paused(notice.routine, notice.at, notice.text)
+        with contextlib.suppress(RuntimeError):  # the loop is over: the next start finds what was not told
+            self._loop.call_soon_threadsafe(self._postman.ring)
+
+    def report(self, what: str, error: BaseException) -> None:
+        """Log what went wrong beside any run."""
+        self.log.error("server.trouble", what=what, error=str(error))
+
+    @contextlib.asynccontextmanager
+    async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
+        """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
+        self._loop = asyncio.get_running_loop()
+        api = Api(tickover, log=self.log, base_url=self._public_url)
+        async with Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
+            url = self._public_url or listener.url
+            self._postman = tickover.postman(more=lambda run: f"{url}/runs/{run}", report=self.report)
+            telling = asyncio.create_task(self._tell(self._postman), name="notices")
+            try:
+                self._greet(tickover, listener.url)
+                yield
+            finally:
+                await listener.stop(_FINISH_S)
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
+        del server
+
+    async def _tell(self, postman: Postman) -> None:
+        """Deliver notices, whatever happens: trouble is logged, and it is tried again."""
+        while True:
+            try:
+                await postman.serve()
+            except Exception as error:  # noqa: BLE001 - logged; a notice stays in the outbox
+                self.report("notices", error)
+            over = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_S):
+                    await over.wait()
+
+    def _greet(self, tickover: Tickover, url: str) -> None:
+        self._out.show(Line(f"listening on {url}"))
+        if not _LOOPBACK.fullmatch(self._host) and not self._public_url.startswith("https://"):
+            self._out.show(Line("tokens travel in plain text there: put a server with TLS before it, or use loopback"))
+        if self._dev:
+            _, token = tickover.access.create(
+                name="up --dev",
+                owner="person:dev",
+                role="admin",
+                lasts=_DEV_DAY_S,
+                by="up --dev",
+                origin="command line",
+            )
+            for name, path in (("API", "/api/v1/openapi.json"), ("metrics", "/metrics"), ("health", "/readyz")):
+                self._out.show(Line(f"{name:<10} {url}{path}"))
+            self._out.show(Line(f"fire       {url}/v1/claude_code/routines/NAME/fire"))
+            self._out.show(Line(f"token      {token}  (admin, 12 hours, shown this once)"))

@@ -1,0 +1,133 @@
+"""`tickover secret`: values that only the gateway uses. They come from stdin or a variable, and are never shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from tickover.cli import options
+from tickover.cli.blocks import Cell, Ink, Line, Table
+from tickover.cli.output import print_json, screen
+from tickover.cli.who import who
+from tickover.cli.wire import FORMAT, iso
+from tickover.cli.words import ago
+from tickover.control.secrets import LARGEST, Shown
+from tickover.core.errors import UsageError
+from tickover.core.instance import CredentialKind
+
+
+@click.group(name="secret")
+def command() -> None:
+    """Set, list and remove the values of credentials.
+
+    A value is encrypted under a key in the data folder. Only the gateway opens it, and puts it into requests to the
+    hosts that the credential is bound to; no sandbox, log, page or receipt ever holds it.
+    """
+
+
+@command.command(name="set", epilog="\b\nExample:\n  tickover secret set slack --hosts slack.com < token.txt")
+@click.argument("name", metavar="NAME")
+@click.option("--from-env", metavar="VARIABLE", help="Take the value from this variable instead of stdin.")
+@click.option("--hosts", metavar="HOST,...", help="Where it may go: HOST, *.HOST or HOST:PORT.")
+@click.option("--kind", type=click.Choice(get_args(CredentialKind)), help="How it is sent.  [default: header]")
+@click.option("--header", metavar="NAME", help="Kind header: which one.  [default: authorization]")
+@click.option("--prefix", metavar="TEXT", help="Kind header: what stands before it.  [default: 'Bearer ']")
+@click.option("--param", metavar="NAME", help="Kind query: the parameter.")
+@click.option("--user", metavar="NAME", help="Kinds basic and git: the user.  [default: x-access-token]")
+@options.as_json("what was set, without the value,")
+@options.home
+@options.no_color
+def set_(
+    *, name: str, from_env: str | None, hosts: str | None, as_json: bool, home: Path | None, no_color: bool, **form: Any
+) -> None:
+    """Set the value of the credential NAME, from stdin or a variable. Set again, it is rotated: the next run has it.
+
+    Where it may go stands in `credentials` of tickover.yaml, or is said here once and kept with it.
+    """
+    binding = {key: value for key, value in form.items() if value is not None}
+    if hosts is not None:
+        binding["hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
+    value = _value(from_env)
+    with options.reading(home) as tickover:
+        record = tickover.secrets.set(name, value, by=who(), binding=binding or None)
+        [shown] = [each for each in tickover.secrets.list() if each.name == name]
+    if as_json:
+        print_json(_json(shown))
+        return
+    rotated = f"version {record.version}" + (", rotated" if record.version > 1 else "")
+    screen(no_color=no_color).show(Line(f"{name}  {rotated}; it may go to {_where(shown)}"))
+
+
+@command.command(name="list", epilog="\b\nExample:\n  tickover secret list --json | jq '.[].name'")
+@options.as_json("the secrets, without their values,")
+@options.home
+@options.no_color
+def list_(*, as_json: bool, home: Path | None, no_color: bool) -> None:
+    """List credentials: how and where each may go, who set its value and when."""
+    with options.reading(home) as tickover:
+        found = tickover.secrets.list()
+    if as_json:
+        print_json([_json(each) for each in found])
+    elif found:
+        heads = ("NAME", "KIND", "MAY GO TO", "VALUE")
+        screen(no_color=no_color).show(Table(tuple(_row(each) for each in found), indent=0, heads=heads))
+    else:
+        screen(sys.stderr).show(Line("no secrets; `tickover secret set NAME --hosts HOST` keeps one"))
+
+
+@command.command(epilog="\b\nExample:\n  tickover secret rm slack")
+@click.argument("name", metavar="NAME")
+@options.home
+@options.no_color
+def rm(name: str, home: Path | None, no_color: bool) -> None:
+    """Remove a value: it is overwritten, and runs that need it are refused."""
+    with options.reading(home) as tickover:
+        tickover.secrets.remove(name)
+    screen(sys.stderr, no_color=no_color).show(Line(f"{name} removed"))
+
+
+def _value(variable: str | None) -> bytes:
+    """Read the value: one line feed at its end is not part of it."""
+    if variable is not None:
+        if variable not in os.environ:
+            raise UsageError("secret.no_variable", f"there is no variable `{variable}`")
+        return os.environb[os.fsencode(variable)]
+    if sys.stdin.isatty():
+        typed: str = click.prompt("value (not shown)", hide_input=True, err=True)
+        return typed.encode()
+    value = sys.stdin.buffer.read(LARGEST + 3)
+    return value.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _where(shown: Shown) -> str:
+    if shown.credential is None:
+        return "no host"
+    return ", ".join(shown.credential.hosts) or "no host: it only signs"
+
+
+def _row(shown: Shown) -> tuple[Cell, ...]:
+    value: Cell = Ink("not set", "warn")
+    if shown.record is not None:
+        set_at = ago(shown.record.set_at, time.time())
+        value = f"version {shown.record.version}, set {set_at} by {shown.record.set_by}"
+    place = " (tickover.yaml)" if shown.in_file else ""
+    return (shown.name, shown.kind, f"{_where(shown)}{place}", value)
+
+
+def _json(shown: Shown) -> dict[str, Any]:
+    record = shown.record
+    return {
+        "format": FORMAT,
+        "name": shown.name,
+        "kind": shown.kind,
+        "binding": shown.credential.model_dump(mode="json", by_alias=True) if shown.credential else None,
+        "in_file": shown.in_file,
+        "version": record.version if record else None,
+        "set_at": iso(record.set_at) if record else None,
+        "set_by": record.set_by if record else None,
+    }

@@ -1,0 +1,87 @@
+"""Which URL belongs to which trigger, and which triggers an event is for: read from the routines that are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tickover.control.route import Target
+from tickover.core.definition import Routine
+from tickover.core.routing import trigger_names
+from tickover.core.trigger import EventTrigger
+from tickover.relay.hook import Hook, hook_token
+from tickover.relay.providers import provider_of, secrets_of
+
+FRESH: Final = 1.0
+"""Seconds for which the routines are not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A routine as it is in force."""
+
+    routine: Routine
+    paused: bool = False
+
+
+class Triggers:
+    """The hooks and targets of an instance, at most a second old: another process may push, pause and resume.
+
+    `key` makes the unguessable part of URLs whose senders have no other proof: 32 random bytes that stay the same.
+    """
+
+    def __init__(self, installed: Callable[[], Iterable[Installed]], key: bytes, *, clock: Callable[[], float]) -> None:
+        self._installed = installed
+        self._key = key
+        self._clock = clock
+        self._read_at = float("-inf")
+        self._hooks: dict[str, Hook] = {}
+        self._targets: dict[str, Target] = {}
+
+    def _fresh(self) -> None:
+        now = self._clock()
+        if 0 <= now - self._read_at < FRESH:
+            return
+        self._read_at = now
+        targets: dict[str, Target] = {}
+        hooks: dict[str, Hook] = {}
+        for each in self._installed():
+            for index, target in _targets(each):
+                targets[target.name] = target
+                hooks[target.name] = hooks[f"{target.routine}/{index}"] = self._hook(target)
+        self._targets, self._hooks = targets, hooks
+
+    def hook(self, source: str) -> Hook | None:
+        """Find the hook ROUTINE/TRIGGER; the trigger by its name or by its place in `on`."""
+        self._fresh()
+        return self._hooks.get(source)
+
+    def targets(self, source: str | None) -> Sequence[Target]:
+        """List the triggers that events of a source are for; all of them for None."""
+        self._fresh()
+        if source is None:
+            return list(self._targets.values())
+        return [self._targets[source]] if source in self._targets else []
+
+    def urls(self, base: str) -> dict[str, str]:
+        """Return each trigger's URL below `base`, the address that senders see."""
+        self._fresh()
+        return {name: f"{base.rstrip('/')}{self._path(name)}" for name in self._targets}
+
+    def _path(self, name: str) -> str:
+        token = self._hooks[name].token
+        return f"/hooks/{name}" if token is None else f"/hooks/{name}/{token}"
+
+    def _hook(self, target: Target) -> Hook:
+        secrets = secrets_of(target.trigger)
+        token = None if secrets else hook_token(self._key, target.name)
+        return Hook(target.name, provider_of(target.trigger), secrets, token, target.paused)
+
+
+def _targets(each: Installed) -> Iterator[tuple[int, Target]]:
+    """Yield the targets of a routine, each with its place in `on`."""
+    routine = each.routine
+    for index, (name, trigger) in enumerate(zip(trigger_names(routine.on), routine.on, strict=True)):
+        if isinstance(trigger, EventTrigger):
+            yield index, Target(f"{routine.name}/{name}", routine.name, trigger, bool(routine.may), each.paused)
