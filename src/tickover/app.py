@@ -64,7 +64,7 @@ from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
 from tickover.store.sqlite_events import SqliteEvents
 from tickover.store.usage import RunSum
-from tickover.workspace.builds import Build, Builds
+from tickover.workspace.builds import Build, Builds, checked
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -320,6 +320,11 @@ class Tickover:
         package = find("agents", name).package
         if package is None:
             raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
+        if not archives:
+            checked(name, version)
+            text = "outside a run a build is installed from npm packages only"
+            hint = "`npm pack` makes them, --from takes them; a run whose routine pins the version asks the registry"
+            raise UsageError("agent.no_archives", text, hint=hint)
         builds = Builds(self.home, self.backend)
         (await builds.get(name, version, package, archives)).close()
         return next(each for each in builds.installed(name) if each.version == version)
