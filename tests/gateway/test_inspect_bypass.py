@@ -408,7 +408,7 @@ async def test_many_connections_are_capped(capped: bool) -> None:
     ):
         idle = [await asyncio.open_connection(site.fake, site.port) for _ in range(40)]
         said = await asyncio.gather(site.say(message("GET", "/x")), return_exceptions=True)
-        assert (said == [b""] or isinstance(said[0], Exception)) is capped
+        assert (not said[0] or isinstance(said[0], BaseException)) is capped
         for _, writer in idle:
             writer.close()
 

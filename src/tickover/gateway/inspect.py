@@ -139,12 +139,11 @@ class Inspector:
                             reader.receive(data)
                 if reader.idle:
                     return None
-            async with within(self._patience.head_s, 408, "slow_head", "no whole head of a request"):
-                while (event := reader.next_event()) is None:
-                    data = await client.read()
-                    if not data and reader.idle:
-                        return None
-                    reader.receive(data)
+            if (event := reader.next_event()) is None:
+                async with within(self._patience.head_s, 408, "slow_head", "no whole head of a request"):
+                    while event is None:
+                        reader.receive(await client.read())
+                        event = reader.next_event()
         except Refusal as refusal:
             await self._refuse(visit, None, refusal)
             return None
@@ -177,7 +176,10 @@ class Inspector:
         inflow = Inflow(visit.client, visit.reader)
         if request.expects_continue and needed is not Need.NOTHING:
             visit.client.write(_CONTINUE)
-        async with within(self._patience.body_s, 408, "slow_body", "the body that must be read did not come"):
+        if asked.has_body:
+            async with within(self._patience.body_s, 408, "slow_body", "the body that must be read did not come"):
+                body = await read_ahead(inflow, asked, needed)
+        else:
             body = await read_ahead(inflow, asked, needed)
         allow = guard.judge(asked, body, self._calls.counts)
         dressed = guard.dress(asked, allow.credential)
