@@ -76,7 +76,7 @@ class Answer:
             return Chosen(complete=False) if _is_json(body) else None
 
     def _fields(self) -> Fields:
-        fields = self._response.fields
+        fields = self._response.fields.without("x-tickover-deny")  # that one is ours
         if self._decoder:
             fields = fields.without("content-encoding", "content-md5", "digest", "content-digest", "repr-digest")
         if not self._scrubber:

@@ -214,6 +214,9 @@ class Inspector:
         says = self._guard.redact(refusal.detail)
         if refusal.status == 499:
             return
+        if self._fence.reason:  # told of by the plane, for every connection
+            visit.client.reset()
+            return
         self._tell(Denial(decision.host, decision.port, refusal.status, refusal.reason, says, method, path))
         if answering:
             visit.client.reset()
