@@ -215,5 +215,12 @@ def test_a_pack_proves_a_fast_forward_and_nothing_else(tmp_path: Path) -> None:
     assert pack.told([RefUpdate("refs/heads/x", two, one)], whole)[0].fast_forward is None
     assert pack.told([RefUpdate("refs/heads/x", "9" * 40, three)], whole)[0].fast_forward is None
     assert pack.told([update], packed(tmp_path, three, f"^{two}"))[0].fast_forward is None
-    for broken in (b"", whole[:40], whole[:-30], b"PACK" + bytes(8), whole.replace(b"PACK", b"KCAP")):
+    for broken in (
+        b"",
+        whole[:40],
+        whole[:-30],
+        b"PACK" + bytes(8),
+        b"PACK\0\0\0\2\0\0\0\1" + b"\xff" * 5_000_000,
+        whole.replace(b"PACK", b"KCAP"),
+    ):
         assert pack.told([update], broken)[0].fast_forward is None

@@ -12,6 +12,7 @@ from tickover.gateway.fields import Fields
 from tickover.gateway.framing import CHUNKED, UNTIL_EOF, BodyWriter, Kind
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Response, response_head
+from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import Scrubber
 
 MOST_KEPT = 1 << 20
@@ -47,7 +48,10 @@ class Answer:
             framing = UNTIL_EOF
         keep_alive = keep_alive and framing.kind is not Kind.UNTIL_EOF
         upgrade = self._response.upgrade
-        head = response_head(self._response.status, fields, framing, keep_alive=keep_alive, upgrade=upgrade)
+        try:
+            head = response_head(self._response.status, fields, framing, keep_alive=keep_alive, upgrade=upgrade)
+        except ValueError as error:  # what a secret was blotted out of is no name any more
+            raise Refusal(502, "unwritable", "the answer cannot be written anew") from error
         return head, BodyWriter(framing), keep_alive
 
     def feed(self, data: bytes) -> Iterator[bytes]:

@@ -22,7 +22,9 @@ _NAMES_ONE = re.compile(
     r"(?:^|-)(?:authorization|auth|cookie|cookie2|(?:api-?|access-?|auth-?)?(?:key|token)|secret|password|passwd"
     r"|credentials?|session|signature|jwt|bearer)(?:$|-)"
 )
-_HARMLESS = re.compile(r"sec-websocket-.*|idempotency-key|x-idempotency-key|x-csrf-token|surrogate-key|x-claude-.*")
+_HARMLESS = re.compile(
+    r"sec-websocket-.*|idempotency-key|x-idempotency-key|x-csrf-token|surrogate-key|x-claude-.*|(?:mcp-|x-)?session-id"
+)
 _QUERY_NAMES = frozenset(
     {
         "access_token", "accesstoken", "access_key", "api_key", "apikey", "api-key", "auth", "auth_token", "authtoken",

@@ -19,6 +19,8 @@ MOST_BYTES = 8 << 20
 _MOST_INFLATED = 256 << 20
 _MOST_OBJECTS = 100_000
 _SLICE = 1 << 16
+_LONGEST_SIZE = 40
+"""Bits of an object's size."""
 _COMMIT, _OFFSET_DELTA, _BASE_DELTA = 1, 6, 7
 _PARENT = re.compile(rb"parent ([0-9a-f]{40}|[0-9a-f]{64})\n")
 _TREE = re.compile(rb"tree (?:[0-9a-f]{40}|[0-9a-f]{64})\n")
@@ -70,6 +72,8 @@ def _commits(pack: bytes, name_bytes: int) -> Iterator[tuple[str, list[str]]]:
             at += 1
             size |= (byte & 0x7F) << shift
             shift += 7
+            if shift > _LONGEST_SIZE:
+                raise _UnreadableError
         if kind == _BASE_DELTA:
             at += name_bytes
         elif kind == _OFFSET_DELTA:
@@ -91,7 +95,7 @@ def _inflated(view: memoryview, at: int, size: int, *, kept: bool) -> tuple[byte
     fed: bytes | memoryview = b""
     while not stream.eof:
         if not fed:
-            fed = view[at : at + _SLICE]
+            fed = view[at : at + min(_SLICE, size + (size >> 8) + 64)]
             at += len(fed)
             if not fed:
                 raise _UnreadableError
