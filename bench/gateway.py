@@ -3,10 +3,10 @@
     python bench/gateway.py [--quick] [--only NAME ...] [--peers FOLDER]
 
 One origin, one client, all on loopback. Peers are measured if their programs are there (on PATH, or below --peers:
-bin/tinyproxy, sbin/squid, bin/envoy); one that is absent is a line that says so. CPU is that of the proxy's process
-tree. Goals (ratios to a peer of the same run): a tunnelled request at most 1.5x tinyproxy's or squid's latency; CPU of
-an inspected request at most 4x Envoy's; at most 3 ms CPU for a new connection with a pooled upstream; an event's lag at
-most 1 ms at the median; 1 GB with at most 64 MB resident.
+bin/tinyproxy, sbin/squid, bin/envoy, bin/srt, bin/mitmdump); one that is absent is a line that says so. CPU is that of
+the proxy's process tree. Goals, as ratios to a peer of the same run: a tunnelled request at most 1.5x tinyproxy's or
+squid's latency; CPU of an inspected request at most 4x Envoy's and 1x sandbox-runtime's; at most 3 ms CPU for a new
+connection with a pooled upstream; an event's lag at most 1 ms at the median; 1 GB with at most 64 MB resident.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 PARTS = Path(__file__).with_name("gateway_parts.py")
 HOST = "localhost"
-GOALS = {"latency": 1.5, "cpu": 4.0, "connection_ms": 3.0, "lag_ms": 1.0, "rss_mb": 64.0}
+GOALS = {"latency": 1.5, "cpu": 4.0, "srt_cpu": 1.0, "connection_ms": 3.0, "lag_ms": 1.0, "rss_mb": 64.0}
 
 
 @dataclass
@@ -347,7 +347,33 @@ def mitmdump(program: str, folder: Path, _: int) -> Iterator[Subject]:
         yield Subject("mitmproxy inspect", port, str(state / "mitmproxy-ca-cert.pem"), process.pid)
 
 
-PEERS = {"tinyproxy": tinyproxy, "squid": squid, "envoy": envoy, "mitmdump": mitmdump}
+SRT = """
+import fs from 'fs'
+const [home, roots, ca] = process.argv.slice(2)
+const {createHttpProxyServer} = await import(home + '/dist/sandbox/http-proxy.js')
+const {createMitmCA} = await import(home + '/dist/sandbox/mitm-ca.js')
+const mitmCA = await createMitmCA({})
+fs.copyFileSync(mitmCA.certPath, ca)
+const server = createHttpProxyServer({filter: () => true, mitmCA, tlsTerminateUpstreamCA: fs.readFileSync(roots)})
+server.listen(0, '127.0.0.1', () => console.log(server.address().port))
+"""
+
+
+@contextmanager
+def srt(program: str, folder: Path, _: int) -> Iterator[Subject]:
+    """The proxy of Anthropic's sandbox-runtime, with its TLS termination on."""
+    home = next(each for each in Path(program).resolve().parents if (each / "package.json").exists())
+    script, trust = folder / "srt.mjs", folder / "srt.pem"
+    script.write_text(SRT)
+    with running(["node", str(script), str(home), str(folder / "origin.pem"), str(trust)], None) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        if not line:
+            raise OSError("srt did not begin to listen")
+        yield Subject("srt inspect", int(line), str(trust), process.pid)
+
+
+PEERS = {"tinyproxy": tinyproxy, "squid": squid, "envoy": envoy, "srt": srt, "mitmdump": mitmdump}
 
 
 def find(name: str, folder: str | None) -> str | None:
@@ -384,6 +410,7 @@ def judge(rows: dict[str, Row]) -> None:
     for peer in ("tinyproxy tunnel", "squid tunnel"):
         goal(f"tunnel latency / {peer}", ratio("ours tunnel", peer, "latency_ms"), GOALS["latency"])
     goal("inspect CPU per request / envoy inspect", ratio("ours inspect", "envoy inspect", "cpu_us"), GOALS["cpu"])
+    goal("inspect CPU per request / srt inspect", ratio("ours inspect", "srt inspect", "cpu_us"), GOALS["srt_cpu"])
     for name in ("ours tunnel", "ours inspect", "ours secret"):
         if name in rows:
             row = rows[name]

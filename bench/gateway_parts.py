@@ -52,7 +52,11 @@ async def serve(folder: Path) -> None:
                     await events(writer, int(query))
                     continue
                 size = int(query) if path == "/large" else len(SMALL)
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size)
+                head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size
+                if size == len(SMALL):
+                    writer.write(head + SMALL)  # at once: two writes would measure Nagle's algorithm in some peers
+                    continue
+                writer.write(head)
                 for _ in range(size // len(BLOCK)):
                     writer.write(BLOCK)
                     await writer.drain()
