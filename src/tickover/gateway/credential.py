@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -35,6 +36,7 @@ _QUERY_NAMES = frozenset(
 _GIT = re.compile(r"/.+/(?:info/refs|git-upload-pack|git-receive-pack)")
 
 
+@functools.lru_cache(maxsize=1024)
 def says_who(header: str) -> bool:
     """Say whether a header field of this name tells a server who asks."""
     name = header.lower().replace("_", "-")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,7 +182,7 @@ class Carrier:
 
     # The answer.
 
-    def _answer_in_time(self) -> AbstractAsyncContextManager[None]:
+    def _answer_in_time(self) -> within:
         return within(self._patience.answer_s, 504, "upstream_silent", "the upstream did not answer")
 
     async def _head_in_time(self, upstream: Upstream, *, stale: bool) -> Response:

@@ -163,7 +163,7 @@ class Scrubber:
 
     def finish(self) -> bytes:
         """End the stream; return what was held back."""
-        return self._pass(b"", last=True)
+        return self._pass(b"", last=True) if self._held else b""
 
     def whole(self, data: bytes) -> bytes:
         """Blot out of something that is complete, a header's value or a name."""
