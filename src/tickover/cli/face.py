@@ -115,5 +115,6 @@ class HttpFace:
             )
             for name, path in (("API", "/api/v1/openapi.json"), ("metrics", "/metrics"), ("health", "/readyz")):
                 self._out.show(Line(f"{name:<10} {url}{path}"))
+            self._out.show(Line(f"hooks      {url}/hooks/NAME/TRIGGER"))
             self._out.show(Line(f"fire       {url}/v1/claude_code/routines/NAME/fire"))
             self._out.show(Line(f"token      {token}  (admin, 12 hours, shown this once)"))

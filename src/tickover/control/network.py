@@ -7,6 +7,7 @@ variables for the clients that look at them. It opens with the first sandbox and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
 from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
-from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
+from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, is_asked
@@ -96,6 +97,7 @@ class Ways:
         self._instance = Instance()
         self._presets: Mapping[str, Preset] = {}
         self._environment: Mapping[str, str] = {}
+        self._warming: asyncio.Task[None] | None = None
         self.agent = Egress()
         """What the agent may send."""
 
@@ -107,8 +109,15 @@ class Ways:
             packages = await self._house.packages()
             self._presets = {**self._presets, PACKAGES: packages.preset}
             self._environment = {**INSIDE, **packages.environment}
-        asked = self._house.agent(self._routine.agent_name).network(self._routine.environment.env)
-        self.agent = egress_of(self._routine, self._instance, self._presets, asked)
+        reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
+        self.agent = egress_of(self._routine, self._instance, self._presets, reach)
+        if not self.agent.closed:
+            self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        """Start the gateway beside other work; whoever needs it is told if it cannot."""
+        with contextlib.suppress(TickoverError, OSError):
+            await self._house.gateway.ready()
 
     @property
     def setup(self) -> Egress:
@@ -120,6 +129,16 @@ class Ways:
     def verifier(self) -> Egress:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
+
+    @asynccontextmanager
+    async def registries(self) -> AsyncIterator[Way]:
+        """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
+        packages = await self._house.packages()
+        asked = [Asked(PACKAGES, "the agent's build")]
+        policy = policy_of(asked, {PACKAGES: packages.preset}, self._instance.network.rules())
+        async with self.open(Identity.SETUP, Egress(policy)) as way:
+            way.environment = {**INSIDE, **packages.environment}
+            yield way
 
     @asynccontextmanager
     async def open(self, identity: Identity, egress: Egress) -> AsyncIterator[Way]:
@@ -198,10 +217,12 @@ class Way:
 
     async def _opened(self) -> Session:
         if self._session is None:
+            await self._house.gateway.ready()  # what is slow comes before the deadline is read
             passport = await passport_of(self._house, self._record, self._kept, self._identity, self.egress)
             passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
             self._session = await self._house.gateway.open(passport, JournalWitness(self._record, self._identity))
             self._stop_following = self._kept.follow(self._session.renew)
+            self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))
         return self._session
 

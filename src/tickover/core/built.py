@@ -21,6 +21,7 @@ AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
 SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
+TRIGGERS = frozenset({"schedule"})
 CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
