@@ -18,6 +18,7 @@ from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.house import House
+from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.newsdesk import NewsDesk
 from tickover.control.notify import Postman
@@ -116,6 +117,8 @@ class Tickover:
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
+        self.lease_s = TTL
+        """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
         self._packages: asyncio.Task[Packages] | None = None
         self._report: asyncio.Task[BackendReport] | None = None
         self._cancel: Callable[[], None] | None = None
@@ -176,6 +179,7 @@ class Tickover:
             agent=lambda name: find("agents", name)(),
             check=lambda kind: find("checks", kind)(),
             packages=self._packages_once,
+            lease_s=self.lease_s,
             gateway=self.gateway,
         )
 
@@ -205,9 +209,10 @@ class Tickover:
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
 
         def possible(routine: Routine) -> None:
+            instance, known = house.instance(), house.presets()
             with loaded.placing():
-                egress_of(routine, house.instance(), house.presets())
-                verifier_egress_of(routine, house.instance(), house.presets())
+                egress_of(routine, instance, known)
+                verifier_egress_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible

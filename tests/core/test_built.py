@@ -70,8 +70,8 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
     ("keys", "place"),
     [
         (
-            {"on": [{"schedule": {"every": "1h"}}, {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}}]},
-            "on[1].webhook",
+            {"on": [{"api": {}}, {"stripe": {"secret": "s", "input": {"a": "$.a", "b": {"file": "$.b"}}}}]},
+            "on[1].stripe.input.b.file",
         ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tickover.app import RunRequest
-from tickover.gateway.certificates import RunAuthority
+from tickover.testing import localhost
+from tickover.testing.localhost import entry, serving, url
 from tickover.testing.sandbox import until
-from tickover.testing.upstream import Handler, Upstream, say_ok, upstream
+from tickover.testing.upstream import Upstream
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Bench
@@ -38,39 +36,14 @@ print(asking.getresponse().read().decode())" """,
 }
 
 
-@asynccontextmanager
-async def serving(handler: Handler = say_ok) -> AsyncIterator[Upstream]:
-    """Serve a double that a run reaches as `https://localhost:PORT`."""
-    authority = RunAuthority("double", now=datetime.now(UTC))
-    async with upstream("localhost", handler, authority=authority) as double:
-        yield double
-
-
 @pytest.fixture
 async def double() -> AsyncIterator[Upstream]:
     async with serving() as double:
         yield double
 
 
-def entry(double: Upstream) -> str:
-    return f"localhost:{double.port}"
-
-
-def url(double: Upstream) -> str:
-    return f"https://localhost:{double.port}"
-
-
-def pem(double: Upstream) -> str:
-    assert double.authority is not None
-    return double.authority.pem.decode()
-
-
 def configure(bench: Bench, *doubles: Upstream, private: bool = True) -> None:
-    """Write the instance's configuration: these hosts may be private, and their certificates are trusted."""
-    roots = bench.folder / "roots.pem"
-    roots.write_text("".join(map(pem, doubles)))
-    network = {"private": [entry(double) for double in doubles] if private else [], "roots": [str(roots)]}
-    (bench.tickover.home / "tickover.yaml").write_text(json.dumps({"network": network}))
+    localhost.configure(bench.tickover.home, doubles, private=private)
 
 
 def environment(double: Upstream, *network: str) -> dict[str, Any]:

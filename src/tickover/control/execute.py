@@ -59,7 +59,7 @@ async def execute(
     cancellable: Callable[[Callable[[], None]], None] = lambda _cancel: None,
 ) -> RunRow:
     """Work on an accepted run until it has ended, and return its row. `cancellable` is given the way to stop it."""
-    async with Kept(house.store.leases, house.store.runs, accepted.lease) as kept:
+    async with Kept(house.store.leases, house.store.runs, accepted.lease, ttl=house.lease_s) as kept:
         cancellable(kept.cancel)
         record = Recorder(house.store.journal, house.store.runs, accepted.lease, observe)
         number = 1

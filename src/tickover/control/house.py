@@ -9,6 +9,7 @@ from typing import Any
 
 from tickover.agents.base import Agent
 from tickover.checks.base import Check
+from tickover.control.keep import TTL
 from tickover.core.instance import Instance
 from tickover.core.network import Preset
 from tickover.gateway.packages import Packages
@@ -43,3 +44,5 @@ class House:
     """The registries of this machine's package managers, asked of them. Raises TickoverError."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""
+    lease_s: float = TTL
+    """Seconds that a run's lease lives without being renewed."""

@@ -7,6 +7,7 @@ variables for the clients that look at them. It opens with the first sandbox and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -96,6 +97,7 @@ class Ways:
         self._instance = Instance()
         self._presets: Mapping[str, Preset] = {}
         self._environment: Mapping[str, str] = {}
+        self._warming: asyncio.Task[None] | None = None
         self.agent = Egress()
         """What the agent may send."""
 
@@ -109,6 +111,13 @@ class Ways:
             self._environment = {**INSIDE, **packages.environment}
         asked = self._house.agent(self._routine.agent_name).network(self._routine.environment.env)
         self.agent = egress_of(self._routine, self._instance, self._presets, asked)
+        if not self.agent.closed:
+            self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        """Start the gateway beside other work; whoever needs it is told if it cannot."""
+        with contextlib.suppress(TickoverError, OSError):
+            await self._house.gateway.ready()
 
     @property
     def setup(self) -> Egress:
@@ -198,10 +207,12 @@ class Way:
 
     async def _opened(self) -> Session:
         if self._session is None:
+            await self._house.gateway.ready()  # what is slow comes before the deadline is read
             passport = await passport_of(self._house, self._record, self._kept, self._identity, self.egress)
             passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
             self._session = await self._house.gateway.open(passport, JournalWitness(self._record, self._identity))
             self._stop_following = self._kept.follow(self._session.renew)
+            self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))
         return self._session
 

@@ -30,5 +30,19 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     reading.py, receive_pack.py   what of a body is read first      calls.py   numbers, `max`, receipts
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
 
+What makes it a process of its own, one for all runs:
+
+    session.py       the port: a way out per sandbox, and the witness who holds the journal
+    client.py        starts `python -m tickover.gateway`, and tells the witnesses in order
+    channel.py       messages and descriptors between the two
+    letters.py       an Egress as JSON
+    server.py        the process: requests in, what was seen out
+    traffic.py       one session there: its plane, its inspector, its fence
+    chain.py         a run's receipts, numbered and linked
+    denials.py       what was denied, counted
+    values.py        the keys
+    own.py           this machine's addresses
+    packages.py      the preset `packages`: what this machine's package managers say
+
 What comes from a sandbox is hostile: every reader is bounded, and the only error it raises is a refusal.
 """

@@ -34,7 +34,12 @@ class GatewayClient:
         self._key_file = key_file
         self._process: GatewayProcess | None = None
         self._starting = asyncio.Lock()
+        self._closed = False
         self._names = count(1)
+
+    async def ready(self) -> None:
+        """Start the process unless it runs (see the port)."""
+        await self._running()
 
     async def open(self, passport: Passport, witness: Witness) -> ClientSession:
         """Begin a session (see the port)."""
@@ -52,9 +57,11 @@ class GatewayClient:
         return None if answer["broken"] is None else Broken(*answer["broken"])
 
     async def close(self) -> None:
-        """End the process. Idempotent."""
-        if self._process is not None:
-            await self._process.close()
+        """End the process, and start no other. Idempotent."""
+        async with self._starting:
+            self._closed = True
+            if self._process is not None:
+                await self._process.close()
 
     @property
     def pid(self) -> int | None:
@@ -63,6 +70,8 @@ class GatewayClient:
 
     async def _running(self) -> GatewayProcess:
         async with self._starting:
+            if self._closed:
+                raise GatewayGone("gateway.closed", "the gateway was closed")
             if self._process is not None and self._process.gone:
                 await self._process.close()
                 self._process = None

@@ -105,6 +105,9 @@ class Session(Protocol):
 class Gateway(Protocol):
     """The one process that lets anything out."""
 
+    async def ready(self) -> None:
+        """Start the process unless it runs. Raises as `open` does, which needs no `ready` before it."""
+
     async def open(self, passport: Passport, witness: Witness) -> Session:
         """Begin a session. Raises GatewayGone, or the TickoverError that keeps the gateway from it."""
 
