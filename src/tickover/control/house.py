@@ -9,6 +9,7 @@ from typing import Any
 
 from tickover.agents.base import Agent
 from tickover.checks.base import Check
+from tickover.control.keep import TTL
 from tickover.core.instance import Instance
 from tickover.core.network import Preset
 from tickover.gateway.packages import Packages
@@ -41,7 +42,7 @@ class House:
     """Hosts under one name."""
     packages: Callable[[], Awaitable[Packages]]
     """The registries of this machine's package managers, asked of them. Raises TickoverError."""
-    lease_s: float
-    """Seconds that a run's lease lives without being renewed."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""
+    lease_s: float = TTL
+    """Seconds that a run's lease lives without being renewed."""

@@ -19,6 +19,7 @@ from tickover.store.base import Lease, Leases, Runs, StaleFenceError
 
 T = TypeVar("T")
 TTL: Final = 30.0  # seconds a lease lives without being renewed
+_MARGIN: Final = 2.0  # seconds between the end of what a run may send and the first moment of its successor
 _BEAT: Final = 0.5  # seconds between two looks
 
 
@@ -27,6 +28,7 @@ class Kept:
 
     def __init__(self, leases: Leases, runs: Runs, lease: Lease, *, ttl: float = TTL) -> None:
         self._ttl = ttl
+        self._asked = boot_time()
         self._deadline = 0.0
         self._followers: list[Callable[[float], None]] = []
         self._renewed = asyncio.Event()
@@ -68,7 +70,7 @@ class Kept:
         await self._renew()
         while not self.gone.is_set():
             await asyncio.sleep(min(_BEAT, self._ttl / 3))
-            if self._deadline - boot_time() < self._ttl * 2 / 3:
+            if boot_time() - self._asked >= self._ttl / 3:
                 await self._renew()
             row = await asyncio.to_thread(self._runs.get, self._lease.run)
             if row.row.get("cancel_requested_by"):
@@ -82,7 +84,8 @@ class Kept:
             self.why = "taken over"
             self.gone.set()
         else:
-            self._deadline = asked + self._ttl
+            self._asked = asked
+            self._deadline = asked + self._ttl - min(_MARGIN, self._ttl / 4)
             for follower in self._followers:
                 follower(self._deadline)
         self._renewed.set()
