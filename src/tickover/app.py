@@ -32,7 +32,7 @@ from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
-from tickover.core.admission import Caps, by_hand
+from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -64,7 +64,7 @@ from tickover.store.server import RoutineRecord, ScheduleRecord
 from tickover.store.sqlite import SqliteStore
 from tickover.store.sqlite_events import SqliteEvents
 from tickover.store.usage import RunSum
-from tickover.workspace.builds import Build, Builds
+from tickover.workspace.builds import Build, Builds, checked
 from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
@@ -205,12 +205,14 @@ class Tickover:
     async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
         """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
         house, loaded = self._house(), self.load(request.folder)
-        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time())
+        counted = needs(loaded.routine.limits, Caps())
+        counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
 
         def possible(routine: Routine) -> None:
+            instance, known = house.instance(), house.presets()
             with loaded.placing():
-                egress_of(routine, house.instance(), house.presets())
-                verifier_egress_of(routine, house.instance(), house.presets())
+                egress_of(routine, instance, known)
+                verifier_egress_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
@@ -318,6 +320,11 @@ class Tickover:
         package = find("agents", name).package
         if package is None:
             raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
+        if not archives:
+            checked(name, version)
+            text = "outside a run a build is installed from npm packages only"
+            hint = "`npm pack` makes them, --from takes them; a run whose routine pins the version asks the registry"
+            raise UsageError("agent.no_archives", text, hint=hint)
         builds = Builds(self.home, self.backend)
         (await builds.get(name, version, package, archives)).close()
         return next(each for each in builds.installed(name) if each.version == version)

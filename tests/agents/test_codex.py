@@ -20,7 +20,7 @@ from tickover.core.event import (
     AgentUsage,
     FindingReported,
 )
-from tickover.core.network import Asked
+from tickover.core.network import Asked, Reach
 from tickover.core.status import AgentStatus
 from tickover.testing.agent_suite import AgentSuite, Output
 
@@ -138,10 +138,14 @@ def test_the_frame_is_the_golden_one(name: str) -> None:
 
 
 def test_the_host_of_its_model_is_all_it_needs() -> None:
-    assert CodexAgent().network({}) == (Asked("openai", "agent codex"),)
-    assert CodexAgent().network({"OPENAI_BASE_URL": "https://m.test:8443/v1"}) == (Asked("m.test:8443", "agent codex"),)
+    assert CodexAgent().reach({}) == Reach(
+        (Asked("openai", "agent codex"),), ("POST https://api.openai.com/v1/responses",)
+    )
+    assert CodexAgent().reach({"OPENAI_BASE_URL": "https://m.test:8443/v1"}) == Reach(
+        (Asked("m.test:8443", "agent codex"),), ("POST https://m.test:8443/v1/responses",)
+    )
     with pytest.raises(UsageError):
-        CodexAgent().network({"OPENAI_BASE_URL": "m.test"})
+        CodexAgent().reach({"OPENAI_BASE_URL": "m.test"})
 
 
 def test_without_a_build_it_can_not_be_started() -> None:

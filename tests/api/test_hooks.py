@@ -49,7 +49,7 @@ async def up(folder: Path) -> AsyncIterator[tuple[House, Hooks]]:
     house = House(folder)
     key = hooks_key(str(folder))
     try:
-        async with Hooks(house, secret=lambda _: [SECRET], key=key, clock=time.time) as hooks:
+        async with Hooks(house, secret=lambda _: SECRET, key=key, clock=time.time) as hooks:
             yield house, hooks
     finally:
         house.events.close()

@@ -73,12 +73,13 @@ def test_the_verbs() -> None:
         ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
         ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
         ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
-        ("agent",), ("agent", "install"), ("agent", "list"), ("schema",), ("doctor",),
+        ("agent",), ("agent", "install"), ("agent", "list"), ("import",), ("import", "claude-routine"), ("import", "claude-scheduled-task"),
+        ("import", "crontab"), ("schema",), ("doctor",),
     ]  # fmt: skip
     assert list(VERBS) == [path[0] for path in commands() if len(path) == 1]
 
 
-GROUPS = {("runs",), ("routine",), ("secret",), ("events",), ("token",)}
+GROUPS = {("runs",), ("routine",), ("secret",), ("events",), ("token",), ("agent",), ("import",)}
 
 
 @pytest.mark.parametrize("path", [path for path in commands() if path not in GROUPS], ids=" ".join)

@@ -1,6 +1,7 @@
 """kill -9 after every append of a run: the journal stays readable, the run ends typed, the host is clean."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -67,13 +68,13 @@ def abandoned_groups() -> set[Path]:
     empty: set[Path] | None = None
     for _ in range(2):
         seen = set()
-        for path in Path("/sys/fs/cgroup").glob("*/**/tickover-*"):
-            try:
-                members = (path / "cgroup.procs").read_text()
-            except OSError:
+        for folder, _, _ in os.walk("/sys/fs/cgroup"):  # one that goes while it is looked at is no error
+            path = Path(folder)
+            if not path.name.startswith("tickover-") or path.name == "tickover-launcher":
                 continue
-            if path.name != "tickover-launcher" and not members.strip():
-                seen.add(path)
+            with contextlib.suppress(OSError):
+                if not (path / "cgroup.procs").read_text().strip():
+                    seen.add(path)
         empty = seen if empty is None else empty & seen
         if not empty:
             break

@@ -44,7 +44,7 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        ({"agent": "codex"}, "agent"),
+        ({"agent": "acp", "argv": ["x"]}, "agent"),
         ({"agent": "steps@1"}, "agent"),
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
@@ -70,8 +70,8 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
     ("keys", "place"),
     [
         (
-            {"on": [{"schedule": {"every": "1h"}}, {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}}]},
-            "on[1].webhook",
+            {"on": [{"api": {}}, {"stripe": {"secret": "s", "input": {"a": "$.a", "b": {"file": "$.b"}}}}]},
+            "on[1].stripe.input.b.file",
         ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),
@@ -84,7 +84,11 @@ def test_what_only_a_server_needs(keys: dict[str, Any], place: str) -> None:
 
 def test_what_a_server_can_do() -> None:
     keys: dict[str, Any] = {
-        "on": [{"schedule": {"cron": "daily"}}, {"api": {}}],
+        "on": [
+            {"schedule": {"cron": "daily"}},
+            {"api": {}},
+            {"webhook": {"verify": {"token": {"header": "x"}, "secret": "s"}}},
+        ],
         "notify": [{"on": ["failed"], "to": "x"}],
         "overlap": "queue",
         "priority": 1,
@@ -94,7 +98,7 @@ def test_what_a_server_can_do() -> None:
 
 
 def test_the_error_names_the_key() -> None:
-    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "codex"}), "run")
+    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "acp", "argv": ["x"]}), "run")
     assert (error.code, error.exit_code) == ("not_yet: agent", 2)
 
 

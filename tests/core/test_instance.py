@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from tickover.core.definition import Routine
+from tickover.core.enforcement import MODEL, Allow, OtherBody, Request, judge_request
 from tickover.core.errors import DefinitionErrors
 from tickover.core.instance import Credential, Instance, credentials_of, egress_of, verifier_egress_of
-from tickover.core.network import Preset, Route
+from tickover.core.network import Asked, Preset, Reach, Route
 
 PRESETS = {"packages": Preset("packages", ("index.test",), inspect=True, private=True)}
 CHAT = {"credentials": {"chat": {"hosts": ["chat.test"]}}}
@@ -194,3 +195,33 @@ def test_what_the_file_says_of_a_credential_wins() -> None:
     kept = {"chat": Credential(hosts=("elsewhere.test",)), "other": Credential(hosts=("other.test",))}
     known = instance(**CHAT).with_credentials(kept).credentials
     assert {name: each.hosts for name, each in known.items()} == {"chat": ("chat.test",), "other": ("other.test",)}
+
+
+AGENT_REACH = Reach(
+    (Asked("model.test", "agent claude-code"),),
+    ("POST https://model.test/v1/messages", "POST https://model.test/v1/messages?beta=true"),
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "rule"),
+    [
+        ("POST", "/v1/messages", "beta=true", MODEL),
+        ("POST", "/v1/messages", "", MODEL),
+        ("POST", "/v1/messages", "beta=false", None),
+        ("POST", "/v1/files", "", None),
+        ("DELETE", "/v1/messages", "", None),
+    ],
+)
+def test_an_agent_may_ask_its_model_and_no_more(method: str, path: str, query: str, rule: str | None) -> None:
+    routine = Routine.model_validate(
+        {"name": "r", "agent": "claude-code", "environment": {"credentials": ["anthropic"]}}
+    )
+    instance = Instance.model_validate(
+        {"credentials": {"anthropic": {"kind": "header", "header": "x-api-key", "prefix": "", "hosts": ["model.test"]}}}
+    )
+    egress = egress_of(routine, instance, {}, AGENT_REACH)
+    assert egress.policy.judge("model.test", 443).route is Route.INSPECT
+    request = Request(method, "https", "model.test", 443, path, query, body=OtherBody("not read"))
+    answer = judge_request(request, egress.powers, {}, egress.policy.credentials_for("model.test", 443))
+    assert (answer.rule, answer.credential) == (rule, "anthropic") if isinstance(answer, Allow) else rule is None

@@ -32,6 +32,7 @@ case "$CASE" in
   mute) setsid sleep 3600 & sleep 3600 ;;
   hangs) ready; setsid sleep 3600 & sleep 3600 ;;
   stuck) ready; echo '{json.dumps(SAID)}'; sleep 3600 ;;
+  result) ready; echo '{{"type":"result","is_error":false,"num_turns":1,"structured_output":{{"n":3}}}}' ;;
   overloaded) ready; echo '{{"type":"result","subtype":"success","is_error":true,"api_error_status":529}}'; exit 1 ;;
 esac
 """
@@ -91,6 +92,18 @@ async def test_an_agent_that_falls_silent_is_ended_with_all_it_started(
     cause = row.attempts[-1].cause
     assert cause is not None
     assert (cause.cause, cause.hint) == ("stalled", says)
+
+
+@pytest.mark.parametrize(("case", "result"), [("result", "pass"), ("says", "fail")])
+async def test_the_structured_result_is_what_the_output_check_sees(agent: Bench, case: str, result: str) -> None:
+    schema = {"schema.json": json.dumps({"type": "object", "required": ["n"]})}
+    front: dict[str, Any] = {"agent": "claude-code", "environment": {"env": {"CASE": case}}}
+    folder = agent.routine(
+        "Say n:\n```text\n3\n```\n", checks=schema, expect=[{"output": {"schema": "schema.json"}}], **front
+    )
+    row = await agent.run(folder)
+    assert agent.results(row) == [result]
+    assert row.outcome != "verified"
 
 
 async def test_an_overloaded_model_is_tried_again(agent: Bench) -> None:

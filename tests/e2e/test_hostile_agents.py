@@ -103,6 +103,7 @@ async def many_files(bench: Bench, count: int) -> None:
     assert len(bench.events) < 2500
 
 
+@pytest.mark.timeout(600)
 async def test_200_000_files(bench: Bench) -> None:
     await many_files(bench, 200_000)
 

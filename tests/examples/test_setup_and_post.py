@@ -19,8 +19,10 @@ PLAYS = {
 }
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", PLAYS)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each != "honest" else ()) for each in PLAYS]
+)
 def test_it_ends_as_it_should_and_the_double_agrees(name: str, tmp_path: Path) -> None:
     code, says, posts = PLAYS[name]
     command = [sys.executable, str(PLAY), name, "--folder", str(tmp_path / "play")]

@@ -360,6 +360,22 @@ async def test_a_coded_answer_is_read_where_a_secret_may_be_in_it(coding: str) -
     assert double.seen[0].header("accept-encoding") == "identity"
 
 
+@pytest.mark.parametrize("cut", [1, 8, 100])
+async def test_a_coded_answer_whose_end_is_missing_is_broken_off(cut: int) -> None:
+    async def handler(seen: Seen, talk: Talk) -> None:
+        await talk.answer(gzip.compress(os.urandom(1000))[:-cut], headers=(("content-encoding", "gzip"),))
+
+    async with (
+        upstream(HOST, handler, authority=DOUBLE) as double,
+        inspected(open_to(double, secret=True), double.port, values=VALUES) as site,
+    ):
+        said = await site.say(f"GET /x HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
+        (receipt,) = await site.ledger.ended()
+    assert not said.endswith(b"0\r\n\r\n")
+    assert receipt.ended
+    assert receipt.ended.delivery is Delivery.CUT
+
+
 async def test_a_coded_answer_passes_as_it_is_where_no_secret_is() -> None:
     coded = gzip.compress(b"hello")
 

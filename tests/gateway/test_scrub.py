@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickover.gateway.scrub import Scrubber, forms
+from tickover.gateway.scrub import Forms, Scrubber, forms
 
 SECRET = b'sk-ant/Gr\xc3\xbcn+"\\4 \xf0\x9f\x94\x91x'
 PLAIN = b"xoxb-1234567890-abcDEF"
@@ -187,3 +187,28 @@ def test_nothing_to_hide_and_too_little_to_hide() -> None:
     assert Scrubber([]).whole(b"anything") == b"anything"
     with pytest.raises(ValueError, match="fewer than 6"):
         Scrubber([b"short"])
+
+
+ALPHABET = st.sampled_from([*'xoab-%+\\u0123456789fFnN"/ ', "\\u00", "%7", "xoxb-12", "eG94", "786f"])
+
+
+@given(st.lists(ALPHABET, max_size=60), st.lists(st.integers(0, 120), max_size=4))
+def test_the_first_look_changes_nothing_but_the_time(pieces: list[str], cuts: list[int]) -> None:
+    stream = "".join(pieces).encode()
+    secret = b"xoxb-1/ "
+    closely = Forms([secret])
+    closely.glance.certain = False
+    outs = []
+    for known in (Forms([secret]), closely):
+        scrubber = Scrubber(known)
+        edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+        outs.append(b"".join(scrubber.feed(stream[start:stop]) for start, stop in pairwise(edges)) + scrubber.finish())
+    assert outs[0] == outs[1]
+
+
+@pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)
+@pytest.mark.parametrize("secret", [SECRET, PLAIN])
+def test_the_first_look_sees_every_form(encode: Callable[[bytes], bytes], secret: bytes) -> None:
+    known = Forms([secret])
+    assert not known.glance.certain or known.glance.finds(b"x" * 1000 + encode(secret) + b"y")
+    assert known.glance.certain or secret is SECRET

@@ -63,7 +63,7 @@ def test_more_than_may_wait_is_refused_and_the_rest_is_written(tmp_path: Path) -
 
 def test_a_job_that_fails_fails_alone(tmp_path: Path) -> None:
     database = Database(str(tmp_path))
-    writer = GroupWriter(database, lambda: None)
+    writer = GroupWriter(database, lambda: None, lambda _, rows: rows)
     entered, let = threading.Event(), threading.Event()
 
     def block(_: Database) -> str:

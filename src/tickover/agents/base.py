@@ -24,11 +24,14 @@ from tickover.core.event import (
     ReportClaimed,
     Scalar,
 )
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 WORKSPACE = "/workspace"
 OURS = "/tickover"
 """Where our read-only files lie inside: inputs, runners, settings of an agent."""
+
+OUTPUT = f"{WORKSPACE}/.tickover/output.json"
+"""Where the check `output` looks for an agent's result."""
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 AgentFact: TypeAlias = (
@@ -160,7 +163,7 @@ class Agent(Protocol):
     @property
     def build(self) -> str: ...
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+    def reach(self, env: Mapping[str, str]) -> Reach:
         """Say what the agent itself has to reach, where the routine's variables are `env`."""
 
     def plan(self, task: AgentTask) -> AgentPlan:

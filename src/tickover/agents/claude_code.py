@@ -16,27 +16,32 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from functools import cache
+from importlib import resources
 from typing import Any, ClassVar, Final
 
-from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
+from tickover.agents.base import OURS, OUTPUT, AgentPlan, AgentTask, Package, Parser
 from tickover.agents.briefing import environment, input_block, input_files, instructions
 from tickover.agents.claude_stream import ClaudeParser
-from tickover.agents.model_access import model_network
+from tickover.agents.model_access import model_reach
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 PLACEHOLDER: Final = "sk-ant-placeholder-of-tickover"
+_URL: Final = "https://api.anthropic.com"
+_CALLS: Final = tuple(f"/v1/messages{more}{query}" for more in ("", "/count_tokens") for query in ("?beta=true", ""))
 _START: Final = f"{OURS}/start.sh"
 _TURN: Final = f"{OURS}/turn.jsonl"
 _INSTRUCTIONS: Final = f"{OURS}/instructions.md"
 _HOME: Final = f"{OURS}/claude"
+_KEEPER: Final = f"{OURS}/result.py"
 _LONGEST_SCHEMA: Final = 64 << 10  # it stands in argv
 _TRUSTED: Final = ("agents/", "commands/", "rules/", "skills/", "output-styles/")
 _SCRIPT: Final = f"""\
-#!/bin/sh
+#!/bin/bash
 # Lay what the trusted commit says into the home, then run the agent with its first turn on stdin.
-set -eu
+set -euo pipefail
 mkdir -p "$HOME/.claude"
 if [ -d {_HOME} ]; then
   cp -R {_HOME}/. "$HOME/.claude/"
@@ -45,7 +50,12 @@ fi
 if [ -f {OURS}/executable ]; then
   while IFS= read -r file; do chmod u+x "$HOME/.claude/$file"; done < {OURS}/executable
 fi
-cat {_TURN} | "$@"  # a pipe: of a regular file on stdin the CLI reads nothing, and says that all went well
+# A pipe: of a regular file on stdin the CLI reads nothing, and says that all went well.
+if [ -f {_KEEPER} ]; then
+  cat {_TURN} | "$@" | /usr/bin/python3 -I {_KEEPER} {OUTPUT}
+else
+  cat {_TURN} | "$@"
+fi
 """
 _ENVIRONMENT: Final = {
     "ANTHROPIC_API_KEY": PLACEHOLDER,
@@ -57,6 +67,11 @@ _ENVIRONMENT: Final = {
 }
 
 
+@cache
+def _keeper() -> bytes:
+    return resources.files("tickover.agents.inside").joinpath("result.py").read_bytes()
+
+
 class Agent:
     """Runs the installed CLI."""
 
@@ -65,8 +80,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "claude-code"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
-        return model_network(env.get("ANTHROPIC_BASE_URL", ""), "anthropic", self.name)
+    def reach(self, env: Mapping[str, str]) -> Reach:
+        return model_reach(self.name, "anthropic", env.get("ANTHROPIC_BASE_URL", ""), _URL, _CALLS)
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.program:
@@ -77,7 +92,7 @@ class Agent:
             )
         own = {"ANTHROPIC_BASE_URL": task.model_url} if task.model_url else {}
         return AgentPlan(
-            argv=("/bin/sh", _START, task.program, *_flags(task)),
+            argv=("/bin/bash", _START, task.program, *_flags(task)),
             env={**environment(task), **_ENVIRONMENT, **own},
             files=_files(task),
             cwd=task.workspace,
@@ -110,6 +125,8 @@ def _files(task: AgentTask) -> dict[str, bytes]:
     files = {_START: _SCRIPT.encode(), _TURN: _turn(task), **input_files(task), **_trusted(task)}
     if instructions(task):
         files[_INSTRUCTIONS] = instructions(task).encode("utf-8", "replace")
+    if task.schema:
+        files[_KEEPER] = _keeper()
     if task.offers:
         servers = {offer.name: {"type": "http", "url": offer.url} for offer in task.offers}
         files[f"{OURS}/mcp.json"] = json.dumps({"mcpServers": servers}, indent=2).encode() + b"\n"

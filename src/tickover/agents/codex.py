@@ -13,15 +13,16 @@ Recipe and traps were measured with 0.169.0:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
+from tickover.agents.base import OURS, OUTPUT, AgentPlan, AgentTask, Package, Parser
 from tickover.agents.briefing import environment, first_turn, input_files, instructions
 from tickover.agents.codex_stream import CodexParser
-from tickover.agents.model_access import model_network
+from tickover.agents.model_access import model_reach
 from tickover.core.errors import UsageError
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 PLACEHOLDER: Final = "sk-placeholder-of-tickover"
 _URL: Final = "https://api.openai.com/v1"
@@ -35,7 +36,7 @@ _SCRIPT: Final = f"""\
 #!/bin/sh
 # Lay what the trusted commit says into the home, then run the agent with its prompt on stdin.
 set -eu
-mkdir -p "$CODEX_HOME"
+mkdir -p "$CODEX_HOME" {os.path.dirname(OUTPUT)}
 if [ -f {_AGENTS} ]; then cp {_AGENTS} "$CODEX_HOME/AGENTS.md"; fi
 cat {_PROMPT} | "$@"
 """
@@ -49,8 +50,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "codex"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
-        return model_network(env.get("OPENAI_BASE_URL", ""), "openai", self.name)
+    def reach(self, env: Mapping[str, str]) -> Reach:
+        return model_reach(self.name, "openai", env.get("OPENAI_BASE_URL", ""), _URL, ("/responses",))
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.program:
@@ -86,7 +87,7 @@ def _flags(task: AgentTask) -> list[str]:
     if task.model:
         flags += ["--model", task.model]
     if task.schema:
-        flags += ["--output-schema", _SCHEMA]
+        flags += ["--output-schema", _SCHEMA, "--output-last-message", OUTPUT]
     return [*flags, "-"]
 
 

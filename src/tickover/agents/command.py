@@ -11,7 +11,7 @@ from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import OutputLog
 from tickover.core.errors import UsageError
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 
 
 class CommandParser:
@@ -42,9 +42,9 @@ class Agent:
     speaks: ClassVar[bool] = False
     build = "command@1"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+    def reach(self, env: Mapping[str, str]) -> Reach:
         del env
-        return ()
+        return Reach()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.argv or not task.argv[0]:

@@ -22,7 +22,7 @@ from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.event import AgentFinished, AgentStep, FindingReported
 from tickover.core.finding import FindingCode, found
-from tickover.core.network import Asked
+from tickover.core.network import Reach
 from tickover.core.status import AgentStatus
 
 RUNNER = f"{OURS}/steps.py"
@@ -140,9 +140,9 @@ class Agent:
     def build(self) -> str:
         return f"steps@{hashlib.sha256(_runner()).hexdigest()[:12]}"
 
-    def network(self, env: Mapping[str, str]) -> tuple[Asked, ...]:
+    def reach(self, env: Mapping[str, str]) -> Reach:
         del env
-        return ()
+        return Reach()
 
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.blocks:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tickover.api import access, fire, routines, runs, system
 from tickover.api.base import Desk
@@ -24,6 +24,7 @@ from tickover.api.operation import Operation
 from tickover.api.stream import Followers
 from tickover.core.errors import NotFoundError, UsageError
 
+HOOKS: Final = "/hooks"
 THREADS: Final = 16
 """Calls of the desk at a time; SQLite does them one after the other."""
 
@@ -41,12 +42,20 @@ class Api:
         guard = Guard(
             desk, threads=self._threads, followers=self.followers, metrics=self.metrics, log=log, base_url=base_url
         )
-        mounted = [Mount(path, app) for path, app in (("/hooks", hooks), ("/", web)) if app is not None]
-        self.asgi = Starlette(
+        mounted = [] if web is None else [Mount("/", web)]
+        self._hooks = hooks
+        self._rest = Starlette(
             routes=[*_routes(guard, self.operations), *mounted],
             exception_handlers={404: _not_found, 405: _wrong_method, HTTPException: _http},
             lifespan=self._lifespan,
         )
+
+    async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve. A hook's delivery goes straight to its door: it is the one path that must be fast."""
+        if self._hooks is not None and scope["type"] == "http" and scope["path"].startswith(f"{HOOKS}/"):
+            await self._hooks({**scope, "root_path": scope.get("root_path", "") + HOOKS}, receive, send)
+        else:
+            await self._rest(scope, receive, send)
 
     def drain(self) -> None:
         """Answer whoever waits, end streams, take no new run."""

@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self
 from tickover.api.ingest import MAX_BODY, Ingest
 from tickover.control.route import Router, Silence
 from tickover.control.triggers import Installed, Triggers
+from tickover.core.errors import TickoverError
 from tickover.core.wish import Enqueued, Wish
 from tickover.relay.mapper import Mapper
 from tickover.store.base import Blobs
@@ -20,6 +21,7 @@ from tickover.store.events import Events
 KEY_FILE: Final = "hooks.key"
 _KEY_BYTES: Final = 32
 _PURGE_S: Final = 3600.0
+_KNOWN_S: Final = 5.0
 
 
 class House(Protocol):
@@ -36,7 +38,8 @@ class House(Protocol):
 class Hooks:
     """`asgi` is mounted at /hooks; from `__aenter__` to `__aexit__` events become runs.
 
-    `secret` gives the values of a name that verify a delivery. `own` are the logins under which this instance acts.
+    `secret` gives the value of a name, or raises a TickoverError; a value is kept for a few seconds. `own` are the
+    logins under which this instance acts.
     `trouble` is told what the router died of; it is started again.
     """
 
@@ -44,7 +47,7 @@ class Hooks:
         self,
         house: House,
         *,
-        secret: Callable[[str], Sequence[bytes]],
+        secret: Callable[[str], bytes],
         key: bytes,
         clock: Callable[[], float],
         own: Collection[str] = (),
@@ -55,6 +58,8 @@ class Hooks:
         self._house = house
         self._clock = clock
         self._trouble = trouble
+        self._secret = secret
+        self._known: dict[str, tuple[float, list[bytes]]] = {}
         self.triggers = Triggers(house.installed, key, clock=clock)
         self._mapper = Mapper()
         self.router = Router(
@@ -69,7 +74,7 @@ class Hooks:
         )
         self.asgi = Ingest(
             self.triggers.hook,
-            secret,
+            self._values,
             house.events,
             house.blobs,
             clock=clock,
@@ -106,6 +111,19 @@ class Hooks:
         if self._bell is not None:
             self._bell()
         await self._mapper.close()
+
+    def _values(self, name: str) -> Sequence[bytes]:
+        """Return what verifies, nothing for a secret that is not set; a secret that was set counts soon."""
+        now = self._clock()
+        at, values = self._known.get(name, (float("-inf"), []))
+        if not 0 <= now - at < _KNOWN_S:
+            try:
+                values = [self._secret(name)]
+            except TickoverError as error:
+                values = []
+                self._trouble(error)
+            self._known[name] = (now, values)
+        return values
 
     async def _route(self) -> None:
         """Route for ever: what stops the router is told, and does not stop the next event."""

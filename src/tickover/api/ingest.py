@@ -12,7 +12,7 @@ refused is counted by reason and minute; it stores no body, and its answer names
 | 408 | the body did not come in time |
 | 410 | paused |
 | 413 | larger than `max_body` |
-| 503 | too much at once; `Retry-After` says when |
+| 503 | too much at once, or the secret was not set; `Retry-After` says when |
 """
 
 from __future__ import annotations
@@ -138,14 +138,16 @@ class Ingest:
         body = await self._read(head, receive_)
         delivery = Delivery(head.headers, body)
         secrets = [value for name in hook.secrets for value in self._secret(name)]
+        if hook.secrets and not secrets:  # ours to mend: the sender keeps it until then
+            raise _Refusal(503, "secret_missing", _RETRY)
         provider = hook.provider
         if hook.token is not None:
             provider = replace(provider, schemes=())
         now = self._clock()
         if len(body) <= SMALL:
-            found = receive(provider, secrets, delivery, now)
+            found = receive(provider, secrets, delivery, now, named=False)
         else:
-            found = await asyncio.to_thread(receive, provider, secrets, delivery, now)
+            found = await asyncio.to_thread(receive, provider, secrets, delivery, now, named=False)
         if isinstance(found, Refused):
             raise _Refusal(found.status, found.reason)
         if found.answer is not None:
@@ -165,7 +167,7 @@ class Ingest:
                 source=hook.source,
                 provider=hook.provider.name,
                 delivery=found.delivery,
-                name=found.event,
+                name="",  # the router reads the body; here it is not needed
                 received_at=now,
                 headers={name: value[:500] for name, value in kept.items()},
                 size=len(delivery.body),
@@ -174,8 +176,8 @@ class Ingest:
             )
         )
         self._wake()
-        told = {"event": put.event} if put.created else {"event": put.event, "duplicate": True}
-        return json.dumps(told).encode(), []
+        more = "" if put.created else ', "duplicate": true'
+        return f'{{"event": "{put.event}"{more}}}'.encode(), []
 
     async def _read(self, head: Delivery, receive_: Receive) -> bytes:
         """Read the body within its deadline, its size and the room that all bodies share."""

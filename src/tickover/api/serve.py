@@ -42,6 +42,7 @@ class Listener:
         self._socket = _listen(self._host, self._port)
         config = uvicorn.Config(
             self._app,
+            interface="asgi3",
             http="httptools",
             ws="none",
             lifespan="on",
@@ -91,7 +92,10 @@ class _Server(uvicorn.Server):
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise RuntimeError("the application could not start; the log says why") from None
         self.up.set()
 
     @contextlib.contextmanager

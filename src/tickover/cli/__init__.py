@@ -27,9 +27,13 @@ VERBS = {
     "login": "Keep the address of a server and a token for it.",
     "token": "Make, list and revoke the tokens that callers of the API show.",
     "agent": "Install builds of agents, and list them.",
+    "import": "Write routines of what other schedulers keep.",
     "schema": "Print the JSON Schema of ROUTINE.md.",
     "doctor": "Start a sandbox, and say what it protects against here.",
 }
+
+FILES = {"import": "importing"}
+"""Verbs that cannot be the name of a module."""
 
 
 class Verbs(click.Group):
@@ -43,7 +47,8 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        file = FILES.get(cmd_name, cmd_name)
+        command: click.Command = importlib.import_module(f"{__name__}.{file}").command
         return command
 
     def resolve_command(

@@ -22,8 +22,9 @@ def command() -> None:
 
 
 @command.command(
-    epilog="\b\nExamples:\n  tickover agent install claude-code@2.1.197\n"
-    "  tickover agent install claude-code@2.1.197 --from claude-code.tgz --from claude-code-linux-x64.tgz"
+    epilog="\b\nExample:\n  npm pack @anthropic-ai/claude-code@2.1.197 @anthropic-ai/claude-code-linux-x64@2.1.197\n"
+    "  tickover agent install claude-code@2.1.197 --from anthropic-ai-claude-code-2.1.197.tgz \\\n"
+    "    --from anthropic-ai-claude-code-linux-x64-2.1.197.tgz"
 )
 @click.argument("build", metavar="NAME@VERSION")
 @click.option(
@@ -32,7 +33,7 @@ def command() -> None:
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="Take it from npm packages (`npm pack`) instead of this machine's npm registry. Repeatable.",
+    help="An npm package to take it from, as `npm pack` makes them. Repeatable.",
 )
 @options.as_json("the build")
 @options.home

@@ -178,7 +178,7 @@ def test(
     else:
         with options.reading(home) as tickover:
             given = [
-                (record.event, record.provider, _stored(record, tickover.blob), record.name)
+                (record.event, record.provider, _stored(record, tickover.blob), record.name or None)
                 for record in _latest(tickover.events, triggers, last or 1)
             ]
     answers = [(case[0], answer) for case in given for answer in asyncio.run(_all(loaded.routine, triggers, case))]

@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from tickover.api.app import Api
+from tickover.api.hooks import Hooks, hooks_key
 from tickover.api.log import open_log
 from tickover.api.serve import Listener
 from tickover.app import Tickover
 from tickover.cli.blocks import Line
 from tickover.cli.output import Screen
 from tickover.control.notify import Postman
+from tickover.control.route import Silence
 from tickover.control.server import Server
 from tickover.core.noticed import Notice
 
@@ -54,17 +57,30 @@ class HttpFace:
         """Log what went wrong beside any run."""
         self.log.error("server.trouble", what=what, error=str(error))
 
+    def _silent(self, silence: Silence) -> None:
+        self.log.warning("sender.silent", trigger=silence.target.name, heard=silence.heard)
+
     @contextlib.asynccontextmanager
     async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
-        api = Api(tickover, log=self.log, base_url=self._public_url)
-        async with Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
+        hooks = Hooks(
+            tickover,
+            secret=tickover.signing_secret,
+            key=hooks_key(str(tickover.home)),
+            clock=time.time,
+            alarm=self._silent,
+            trouble=lambda error: self.report("events", error),
+        )
+        api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
+        async with hooks, Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
             url = self._public_url or listener.url
             self._postman = tickover.postman(more=lambda run: f"{url}/runs/{run}", report=self.report)
             telling = asyncio.create_task(self._tell(self._postman), name="notices")
             try:
                 self._greet(tickover, listener.url)
+                for name, address in hooks.triggers.urls(url).items() if self._dev else ():
+                    self._out.show(Line(f"{'webhook':<10} {name}  {address}"))
                 yield
             finally:
                 await listener.stop(_FINISH_S)
@@ -99,5 +115,6 @@ class HttpFace:
             )
             for name, path in (("API", "/api/v1/openapi.json"), ("metrics", "/metrics"), ("health", "/readyz")):
                 self._out.show(Line(f"{name:<10} {url}{path}"))
+            self._out.show(Line(f"hooks      {url}/hooks/NAME/TRIGGER"))
             self._out.show(Line(f"fire       {url}/v1/claude_code/routines/NAME/fire"))
             self._out.show(Line(f"token      {token}  (admin, 12 hours, shown this once)"))

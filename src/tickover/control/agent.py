@@ -9,6 +9,7 @@ from typing import Final
 
 from tickover.agents.base import Agent, Skill
 from tickover.control.house import House
+from tickover.control.network import Ways
 from tickover.core.errors import TickoverError, UsageError
 from tickover.routines.skill import Skill as Found
 from tickover.workspace.builds import Builds, program
@@ -29,10 +30,18 @@ def build_of(data: Path, agent: Agent, version: str | None) -> str:
     return agent.build
 
 
-async def installed(house: House, build: str, agent: Agent, teardown: AsyncExitStack) -> tuple[Path, str]:
-    """Return the layer that holds a build and its program inside; held until `teardown`. Raises SetupFailed."""
+async def installed(house: House, build: str, agent: Agent, ways: Ways, teardown: AsyncExitStack) -> tuple[Path, str]:
+    """Return the layer that holds a build and its program inside; held until `teardown`.
+
+    One that is not here is installed from the registry of this machine, by way of the gateway. Raises SetupFailed,
+    DefinitionErrors where there is no way to a registry.
+    """
     assert agent.package is not None
-    held = await Builds(house.data, house.backend).get(agent.name, build.rpartition("@")[2], agent.package)
+    version = build.rpartition("@")[2]
+    held = Builds(house.data).find(agent.name, version)
+    if held is None:
+        async with ways.registries() as way:
+            held = await Builds(house.data, way).get(agent.name, version, agent.package)
     teardown.callback(held.close)
     return held.path, program(agent.name, agent.package)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tickover.control.dispatch import LONGEST_INPUTS
 from tickover.control.registry import Registry
-from tickover.core.admission import Asked, Caps, Counts, Refusal, admit
+from tickover.core.admission import Asked, Caps, Counts, Needs, Refusal, admit, needs
 from tickover.core.built import not_yet
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Input, Routine
@@ -67,7 +67,9 @@ class Desk:
             start = now if wish.not_before is None else max(wish.not_before, now)
             return Admitted(_events(created), start, verdict.replaces)
 
-        entry = Entry(self._name(now), routine.name, wish.key, routine.priority, routine.limits.concurrent, now)
+        counted = needs(routine.limits, self.caps(), routine.overlap)
+        places = routine.limits.concurrent
+        entry = Entry(self._name(now), routine.name, wish.key, routine.priority, places, now, counted)
         run, new = self.store.queue.enqueue(entry, judge)
         return Enqueued(run, new, refusals[0].retry_at if new and refusals else None)
 
@@ -76,7 +78,7 @@ class Desk:
         created = RunCreated(routine=routine, trigger=trigger, queued=True, key=key, due=due)
         events = _ended(created, RunMissed(reason=reason), Execution.MISSED)
         now = self.now()
-        entry = Entry(self._name(now), routine, key, 0, 1, now)
+        entry = Entry(self._name(now), routine, key, 0, 1, now, Needs())
         run, new = self.store.queue.enqueue(entry, lambda _counts: Admitted(events, now, stage="settling"))
         return Enqueued(run, new)
 

@@ -43,6 +43,9 @@ _BY_PREFIX: dict[str, CauseCode] = {
     "tree": CauseCode.PREFLIGHT,
     "network": CauseCode.PREFLIGHT,
     "host": CauseCode.PREFLIGHT,
+    "receipt": CauseCode.PREFLIGHT,
+    "target": CauseCode.PREFLIGHT,
+    "config": CauseCode.PREFLIGHT,
 }
 
 

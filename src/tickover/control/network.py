@@ -23,7 +23,7 @@ from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
 from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
-from tickover.core.network import WEB_PORTS, NetworkPolicy, Preset
+from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, is_asked
@@ -109,8 +109,8 @@ class Ways:
             packages = await self._house.packages()
             self._presets = {**self._presets, PACKAGES: packages.preset}
             self._environment = {**INSIDE, **packages.environment}
-        asked = self._house.agent(self._routine.agent_name).network(self._routine.environment.env)
-        self.agent = egress_of(self._routine, self._instance, self._presets, asked)
+        reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
+        self.agent = egress_of(self._routine, self._instance, self._presets, reach)
         if not self.agent.closed:
             self._warming = asyncio.create_task(self._warm())
 
@@ -129,6 +129,16 @@ class Ways:
     def verifier(self) -> Egress:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
+
+    @asynccontextmanager
+    async def registries(self) -> AsyncIterator[Way]:
+        """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
+        packages = await self._house.packages()
+        asked = [Asked(PACKAGES, "the agent's build")]
+        policy = policy_of(asked, {PACKAGES: packages.preset}, self._instance.network.rules())
+        async with self.open(Identity.SETUP, Egress(policy)) as way:
+            way.environment = {**INSIDE, **packages.environment}
+            yield way
 
     @asynccontextmanager
     async def open(self, identity: Identity, egress: Egress) -> AsyncIterator[Way]:

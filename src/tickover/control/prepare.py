@@ -166,7 +166,9 @@ async def prepare(
     program = ""
     if resolved.agent.package is not None:
         async with walk.timed(Phase.LAYER):
-            layer, program = await walk.unless_cancelled(installed(house, resolved.build, resolved.agent, teardown))
+            layer, program = await walk.unless_cancelled(
+                installed(house, resolved.build, resolved.agent, ways, teardown)
+            )
             layers = (layer,)
     if routine.environment.setup.run is not None:
         async with walk.timed(Phase.LAYER):

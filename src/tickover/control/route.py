@@ -33,8 +33,11 @@ from tickover.core.routing import (
 )
 from tickover.core.trigger import EventTrigger
 from tickover.core.wish import Enqueued, Wish
+from tickover.relay.base import Delivery
 from tickover.relay.content import read_content
+from tickover.relay.identify import event_name
 from tickover.relay.mapper import Mapper, MappingError
+from tickover.relay.providers import provider_of
 from tickover.store.base import Blobs
 from tickover.store.errors import StoreError
 from tickover.store.events import EventRecord, Events, Held, HeldKind, Outcome, Routing
@@ -171,11 +174,15 @@ class Router:
             await asyncio.to_thread(self._events.decide, record.event, [Outcome(gone)])
             return
         body, document = await asyncio.to_thread(self._content, record)
+        if not record.name:
+            delivery = Delivery(record.headers, body)
+            named = await asyncio.to_thread(event_name, provider_of(targets[0].trigger), delivery)
+            record = replace(record, name=named)
         outcomes = []
         for target in targets:
             case = await asyncio.to_thread(self._judged, record, target, body, document)
             outcomes.append(await self._decide(case))
-        await asyncio.to_thread(self._events.decide, record.event, outcomes)
+        await asyncio.to_thread(self._events.decide, record.event, outcomes, name=record.name)
 
     def _content(self, record: EventRecord) -> tuple[bytes, Any]:
         body = record.body

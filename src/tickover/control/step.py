@@ -25,7 +25,7 @@ from tickover.control.outside import ask_again_at, ask_outside, contract_of, out
 from tickover.control.record import Recorder
 from tickover.control.registry import Registry
 from tickover.control.settle import finish, judge_left, settle
-from tickover.core.admission import Caps, standing
+from tickover.core.admission import Caps, needs, standing
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Routine
 from tickover.core.errors import TickoverError
@@ -154,7 +154,8 @@ class Stepper:
         at = row.retry_at if row.attempts else row.due
         if at is not None and at > now:
             return await self._park(record.run, "waiting", at)
-        counts = await asyncio.to_thread(self.store.queue.counts, routine.name, now)
+        counted = needs(routine.limits, self.caps())
+        counts = await asyncio.to_thread(self.store.queue.counts, routine.name, now, counted)
         refusal = standing(routine.limits, counts)
         if refusal is not None:
             await record.add(RunRefused(cause=refusal.cause))

@@ -39,6 +39,34 @@ PRESETS: Final[dict[str, Caps]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """Which numbers a decision looks at: those that no cap asks for are not counted, whatever stands in the store.
+
+    `active` is how many runs under way are told of at most.
+    """
+
+    runs: bool = False
+    all_runs: bool = False
+    last: bool = False
+    cost: bool = False
+    active: int = 0
+
+
+def needs(limits: Limits, caps: Caps, overlap: str = "queue") -> Needs:
+    """Return what must be counted before `admit`, `standing` or `by_hand` decide."""
+    return Needs(
+        runs=limits.runs_per_day is not None or caps.runs_per_day is not None,
+        all_runs=caps.all_runs_per_day is not None,
+        last=limits.min_interval is not None or caps.min_interval_s is not None,
+        cost=limits.cost_usd_per_day is not None,
+        active={"queue": 0, "skip": limits.concurrent, "replace": _ALL}[overlap],
+    )
+
+
+_ALL: Final = 10_000  # runs that one `replace` asks to stop at most
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """What the store says at one moment. Runs that never ran (refused, skipped, missed) are not counted.
 

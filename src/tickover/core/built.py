@@ -13,6 +13,7 @@ from tickover.core.check import Check, Gated
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
 from tickover.core.permission import PERMISSIONS
+from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
@@ -20,6 +21,7 @@ AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
 SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
+TRIGGERS = frozenset({"schedule"})
 CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
 
 
@@ -103,6 +105,13 @@ def _connector_writes(routine: Routine) -> Iterator[str]:
     return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
 
 
+def _files(routine: Routine) -> Iterator[str]:
+    for index, each in enumerate(routine.on):
+        if isinstance(each, EventTrigger):
+            named = [name for name, value in each.input.items() if isinstance(value, FileInput)]
+            yield from (f"on[{index}].{each.kind}.input.{name}.file" for name in named)
+
+
 # THE table. A row goes when its behaviour is built.
 NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
@@ -118,6 +127,7 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
+    Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )
 

@@ -25,6 +25,9 @@ READING = frozenset({"GET", "HEAD"})
 READ = "read"
 """The rule of everything that only reads."""
 
+MODEL = "model"
+"""The rule of what an agent asks its model: a write for the gateway, and none of the work's."""
+
 OVERRIDES = frozenset(
     {
         "x-http-method-override", "x-http-method", "x-method-override", "x-method",
@@ -138,6 +141,11 @@ def rules_of(may: Iterable[Permission]) -> tuple[Rule, ...]:
         for index, each in enumerate(may)
         if isinstance(each, RequestPermission)
     )
+
+
+def model_rules(calls: Iterable[str]) -> tuple[Rule, ...]:
+    """Make the rules of an agent's calls to its model, each METHOD URL. Raises TargetError."""
+    return tuple(Rule(MODEL, Target.parse(call)) for call in calls)
 
 
 def need(request: Request, powers: Powers) -> Need:

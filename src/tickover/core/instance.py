@@ -18,7 +18,7 @@ from tickover.core.check import Check, HttpCheck, ReceiptCheck
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
-from tickover.core.enforcement import Powers, Rule, rules_of
+from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
 from tickover.core.network import (
@@ -28,6 +28,7 @@ from tickover.core.network import (
     InstanceNetwork,
     NetworkPolicy,
     Preset,
+    Reach,
     asked_by,
     policy_of,
 )
@@ -148,12 +149,13 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
     return asked
 
 
-def egress_of(
-    routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Iterable[Asked] = ()
-) -> Egress:
+NOWHERE: Final = Reach()
+
+
+def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], agent: Reach = NOWHERE) -> Egress:
     """Make the agent's way out. Raises DefinitionErrors with everything that cannot be, each with its key.
 
-    `agent` is what the agent's own program has to reach.
+    `agent` is what the agent's own program has to reach; what it asks its model is no permission of the routine's.
     Whether the owner has granted what is asked is another question (core/grant.py), asked before.
     """
     credentials = credentials_of(routine)
@@ -163,7 +165,7 @@ def egress_of(
     if problems:
         raise DefinitionErrors(problems)
     policy = policy_of(
-        [*asked_by(routine.environment, routine.may, routine.repositories), *agent],
+        [*asked_by(routine.environment, routine.may, routine.repositories), *agent.asked],
         presets,
         instance.network.rules(),
         _bindings(credentials, instance),
@@ -180,7 +182,7 @@ def egress_of(
         raise DefinitionErrors(problems)
     return Egress(
         policy=policy,
-        powers=Powers(rules, push_rules(routine.may, routine.repositories), repositories),
+        powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
     )

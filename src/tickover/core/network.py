@@ -82,6 +82,13 @@ class Asked(NamedTuple):
     inspect: bool = False
 
 
+class Reach(NamedTuple):
+    """What an agent's own program needs: hosts, and the requests (METHOD URL) by which it asks its model."""
+
+    asked: tuple[Asked, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
 class Binding(NamedTuple):
     """A credential granted to this run, and the only hosts (`host`, `*.host`, `host:port`) it may go to."""
 

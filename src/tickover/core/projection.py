@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
+from tickover.core.enforcement import MODEL
 from tickover.core.event import (
     AgentFinished,
     AgentStarted,
@@ -164,7 +165,7 @@ def _(fact: ReceiptBegun, row: RunRow, at: float) -> dict[str, Any]:
     begun, seen = fact.record, row.network
     if begun.call != seen.calls + 1:
         raise ImpossibleError(f"call {begun.call} cannot follow call {seen.calls}")
-    writes = begun.writes and begun.identity is Identity.AGENT
+    writes = begun.writes and begun.identity is Identity.AGENT and begun.rule != MODEL
     target = f"{begun.method} {begun.scheme}://{begun.host}{begun.path}"
     call = CallRow(call=begun.call, attempt=begun.attempt, writes=writes, target=target, rule=begun.rule)
     counted = _counted(seen, call, 1) if writes else {}

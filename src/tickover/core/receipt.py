@@ -174,7 +174,7 @@ def canonical_json(value: JsonValue) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):

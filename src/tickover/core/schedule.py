@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from cronsim import CronSim, CronSimError
@@ -118,19 +119,26 @@ def slots(plan: Plan, after: float) -> Iterator[float]:
 
 
 def _cron_slots(plan: Plan, after: float) -> Iterator[float]:
-    while (slot := _next_cron_slot(plan, after)) is not None:
-        change = _half_hour_change(plan.zone, after, slot)
-        if change is not None:  # cronsim steps by whole hours, and so over a slot after such a change
-            sooner = [_next_cron_slot(plan, start) for start in (change, change + 3600)]
-            slot = min([slot, *(each for each in sooner if each is not None)])
+    assert plan.cron is not None
+    while (slot := _next_cron_slot(plan.cron, plan.zone, after)) is not None:
         yield slot
         after = slot
 
 
-def _next_cron_slot(plan: Plan, after: float) -> float | None:
-    assert plan.cron is not None
+@lru_cache(maxsize=65536)  # many schedules say the same line
+def _next_cron_slot(cron: str, zone: tzinfo, after: float) -> float | None:
+    slot = _simulated(cron, zone, after)
+    change = None if slot is None else _half_hour_change(zone, after, slot)
+    if slot is None or change is None:
+        return slot
+    # cronsim steps by whole hours, and so over a slot after such a change
+    sooner = [_simulated(cron, zone, start) for start in (change, change + 3600)]
+    return min([slot, *(each for each in sooner if each is not None)])
+
+
+def _simulated(cron: str, zone: tzinfo, after: float) -> float | None:
     try:
-        for moment in CronSim(plan.cron, datetime.fromtimestamp(after, plan.zone)):
+        for moment in CronSim(cron, datetime.fromtimestamp(after, zone)):
             if (slot := moment.timestamp()) > after:  # in an hour that comes twice, it may be the first of the two
                 return slot
     except (CronSimError, ValueError, OverflowError):

@@ -12,6 +12,7 @@ from tickover.gateway.fields import Fields
 from tickover.gateway.framing import CHUNKED, UNTIL_EOF, BodyWriter, Kind
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Response, response_head
+from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import Scrubber
 
 MOST_KEPT = 1 << 20
@@ -47,7 +48,10 @@ class Answer:
             framing = UNTIL_EOF
         keep_alive = keep_alive and framing.kind is not Kind.UNTIL_EOF
         upgrade = self._response.upgrade
-        head = response_head(self._response.status, fields, framing, keep_alive=keep_alive, upgrade=upgrade)
+        try:
+            head = response_head(self._response.status, fields, framing, keep_alive=keep_alive, upgrade=upgrade)
+        except ValueError as error:  # what a secret was blotted out of is no name any more
+            raise Refusal(502, "unwritable", "the answer cannot be written anew") from error
         return head, BodyWriter(framing), keep_alive
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -76,13 +80,17 @@ class Answer:
             return Chosen(complete=False) if _is_json(body) else None
 
     def _fields(self) -> Fields:
-        fields = self._response.fields
+        fields = self._response.fields.without("x-tickover-deny")  # that one is ours
         if self._decoder:
             fields = fields.without("content-encoding", "content-md5", "digest", "content-digest", "repr-digest")
         if not self._scrubber:
             return fields
+        fields = Fields((name, value) for name, value in fields if self._guard.keeps(name))
+        every = "\n".join(part for field in fields for part in field).encode("latin-1")
+        if self._scrubber.whole(every) == every:  # the usual case, at once
+            return fields
         blot = _blotter(self._scrubber)
-        return Fields((blot(name), blot(value)) for name, value in fields if self._guard.keeps(name))
+        return Fields((blot(name), blot(value)) for name, value in fields)
 
     def _seen(self, data: bytes) -> bytes:
         if self._kept is not None and len(self._kept) <= MOST_KEPT:

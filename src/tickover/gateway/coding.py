@@ -27,6 +27,8 @@ class Decoder:
             raise Refusal(502, "content_coding", f"the answer is coded as {name[:40]}, so nobody can see what is in it")
         self._window = CODINGS[name]
         self._zlib = zlib.decompressobj(self._window)
+        self._inside = True
+        """Whether more must come for the body to be whole."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what the next bytes decode to, at most 64 KiB at once."""
@@ -37,13 +39,17 @@ class Decoder:
                 raise Refusal(502, "content_coding", "the answer is not coded as it says") from error
             if out:
                 yield out
+            self._inside = True
             if self._zlib.eof:
+                self._inside = False
                 data = self._zlib.unused_data  # another member may follow (RFC 1952 section 2.2)
                 self._zlib = zlib.decompressobj(self._window)
             else:
                 data = self._zlib.unconsumed_tail
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the rest."""
-        if rest := self._zlib.flush():
-            yield rest
+        """Yield the rest. Raises Refusal if the end is missing."""
+        if self._inside:
+            if rest := self._zlib.flush():
+                yield rest
+            raise Refusal(502, "truncated", "the end of the coded answer is missing")

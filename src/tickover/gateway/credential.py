@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +23,9 @@ _NAMES_ONE = re.compile(
     r"(?:^|-)(?:authorization|auth|cookie|cookie2|(?:api-?|access-?|auth-?)?(?:key|token)|secret|password|passwd"
     r"|credentials?|session|signature|jwt|bearer)(?:$|-)"
 )
-_HARMLESS = re.compile(r"sec-websocket-.*|idempotency-key|x-idempotency-key|x-csrf-token|surrogate-key|x-claude-.*")
+_HARMLESS = re.compile(
+    r"sec-websocket-.*|idempotency-key|x-idempotency-key|x-csrf-token|surrogate-key|x-claude-.*|(?:mcp-|x-)?session-id"
+)
 _QUERY_NAMES = frozenset(
     {
         "access_token", "accesstoken", "access_key", "api_key", "apikey", "api-key", "auth", "auth_token", "authtoken",
@@ -33,6 +36,7 @@ _QUERY_NAMES = frozenset(
 _GIT = re.compile(r"/.+/(?:info/refs|git-upload-pack|git-receive-pack)")
 
 
+@functools.lru_cache(maxsize=1024)
 def says_who(header: str) -> bool:
     """Say whether a header field of this name tells a server who asks."""
     name = header.lower().replace("_", "-")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tickover.core.lookup import JsonPath
@@ -27,6 +26,7 @@ from tickover.gateway.splice import Change, Splice
 from tickover.gateway.tls import Secure
 from tickover.gateway.websocket import Frames
 
+_AT_ONCE = 32_768
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,6 +45,22 @@ class Exchange:
     keep_alive: bool
     gone: asyncio.Future[None]
     answering: bool = False
+    _unsaid: list[bytes] = field(default_factory=list)
+    _unsaid_size: int = 0
+
+    def say(self, data: bytes) -> None:
+        """Answer the client; small pieces wait for the next ones until `flush`."""
+        self._unsaid.append(data)
+        self._unsaid_size += len(data)
+        if self._unsaid_size >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was said. To be called before waiting for anything."""
+        if self._unsaid_size:
+            self.client.write(b"".join(self._unsaid))
+        self._unsaid.clear()
+        self._unsaid_size = 0
 
 
 class Carrier:
@@ -119,13 +135,14 @@ class Carrier:
             raise Refusal(503, self._fence.reason or "cut", "the run's traffic was cut off")
         call.sent = True
         upstream.reader.expect(asked.method, asked.upgrade)
-        upstream.channel.write(exchange.head)
         stale = upstream.used and not again
-        if inflow.over:
+        if not inflow.over:
+            upstream.channel.write(exchange.head)
+        else:
             writer = BodyWriter(asked.framing)
             if inflow.begin and not again:
                 call.request.add(inflow.begin)
-            upstream.channel.write(writer.data(inflow.begin) + writer.end())
+            upstream.channel.write(exchange.head + writer.data(inflow.begin) + writer.end())
             return await self._head_in_time(upstream, stale=stale), None
         if exchange.request.expects_continue and not inflow.begin:
             exchange.client.write(_CONTINUE)
@@ -151,8 +168,9 @@ class Carrier:
                 if data:
                     exchange.call.request.add(data)
                     upstream.channel.write(writer.data(data))
-                    async with within(self._patience.idle_s, 504, "upstream_stuck", "the upstream took nothing"):
-                        await upstream.channel.drain()
+                    if not upstream.channel.writable:
+                        async with within(self._patience.idle_s, 504, "upstream_stuck", "the upstream took nothing"):
+                            await upstream.channel.drain()
                 async with within(self._patience.idle_s, 408, "slow_body", "nothing of the body came"):
                     data = await inflow.more()
                 if not data:
@@ -164,7 +182,7 @@ class Carrier:
 
     # The answer.
 
-    def _answer_in_time(self) -> AbstractAsyncContextManager[None]:
+    def _answer_in_time(self) -> within:
         return within(self._patience.answer_s, 504, "upstream_silent", "the upstream did not answer")
 
     async def _head_in_time(self, upstream: Upstream, *, stale: bool) -> Response:
@@ -195,24 +213,26 @@ class Carrier:
     async def _answer(
         self, exchange: Exchange, upstream: Upstream, response: Response, upload: asyncio.Task[None] | None
     ) -> bool:
-        call, client = exchange.call, exchange.client
+        call = exchange.call
         call.status = response.status
         answer = Answer(response, exchange.asked.host, self._guard, exchange.paths)
         whole_request = upload is None or upload.done()
         head, writer, keep = answer.head(exchange.request.version, keep_alive=exchange.keep_alive and whole_request)
         exchange.answering = True
-        client.write(head)
+        exchange.say(head)
         try:
             if response.upgrade:
+                exchange.flush()
                 await self._switched(exchange, upstream)
                 call.whole = True
                 return False
-            while (data := await self._more(upstream, response)) is not None:
+            while (data := await self._more(exchange, upstream, response)) is not None:
                 for piece in answer.feed(data):
                     await self._pass(exchange, writer, piece)
             for piece in answer.finish():
                 await self._pass(exchange, writer, piece)
-            client.write(writer.end())
+            exchange.say(writer.end())
+            exchange.flush()
             call.whole = True
         finally:
             call.response_json = answer.chosen(whole=call.whole)
@@ -239,11 +259,13 @@ class Carrier:
         if exchange.gone.done():
             raise Refusal(499, "client_gone", "the client went away")
         exchange.call.response.add(piece)
-        exchange.client.write(writer.data(piece))
-        async with within(self._patience.idle_s, 408, "slow_reader", "nothing of the answer was taken"):
-            await exchange.client.drain()
+        exchange.say(writer.data(piece))
+        if not exchange.client.writable:
+            exchange.flush()
+            async with within(self._patience.idle_s, 408, "slow_reader", "nothing of the answer was taken"):
+                await exchange.client.drain()
 
-    async def _more(self, upstream: Upstream, response: Response) -> bytes | None:
+    async def _more(self, exchange: Exchange, upstream: Upstream, response: Response) -> bytes | None:
         """Return the next bytes of the body, None at its end."""
         while True:
             event = upstream.reader.next_event()
@@ -251,6 +273,7 @@ class Carrier:
                 return event.data
             if isinstance(event, End):
                 return None
+            exchange.flush()
             async with within(self._patience.idle_s, 504, "upstream_silent", "nothing of the answer came"):
                 data = await upstream.channel.read()
             channel = upstream.channel

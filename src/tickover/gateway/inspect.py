@@ -9,6 +9,7 @@ Whatever is refused is answered in HTTP with the reason, told once, and ends its
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 import time
@@ -36,6 +37,8 @@ from tickover.gateway.reading import Inflow, chosen_of, read_ahead, refs_of
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.tls import Secure
 
+_BODIES_AT_ONCE, _PUSHES_AT_ONCE = 8, 1
+"""Bodies that are held in memory at the same time; the next one waits for its place."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -90,6 +93,7 @@ class Inspector:
             ledger=ledger, fence=fence, attempt=attempt, identity=identity, clock=clock,
             counts=Counter() if counts is None else counts, numbers=numbers or itertools.count(1),
         )  # fmt: skip
+        self._bodies, self._pushes = asyncio.Semaphore(_BODIES_AT_ONCE), asyncio.Semaphore(_PUSHES_AT_ONCE)
         self._pool = Pool(dialler, fence, upstream, self._patience)
         self._carrier = Carrier(self._guard, self._pool, fence, self._patience)
 
@@ -139,12 +143,11 @@ class Inspector:
                             reader.receive(data)
                 if reader.idle:
                     return None
-            async with within(self._patience.head_s, 408, "slow_head", "no whole head of a request"):
-                while (event := reader.next_event()) is None:
-                    data = await client.read()
-                    if not data and reader.idle:
-                        return None
-                    reader.receive(data)
+            if (event := reader.next_event()) is None:
+                async with within(self._patience.head_s, 408, "slow_head", "no whole head of a request"):
+                    while event is None:
+                        reader.receive(await client.read())
+                        event = reader.next_event()
         except Refusal as refusal:
             await self._refuse(visit, None, refusal)
             return None
@@ -177,7 +180,14 @@ class Inspector:
         inflow = Inflow(visit.client, visit.reader)
         if request.expects_continue and needed is not Need.NOTHING:
             visit.client.write(_CONTINUE)
-        async with within(self._patience.body_s, 408, "slow_body", "the body that must be read did not come"):
+        if asked.has_body and needed is not Need.NOTHING:
+            places = self._pushes if needed is Need.PUSH else self._bodies
+            async with (
+                within(self._patience.body_s, 408, "slow_body", "the body that must be read did not come"),
+                places,
+            ):
+                body = await read_ahead(inflow, asked, needed)
+        else:
             body = await read_ahead(inflow, asked, needed)
         allow = guard.judge(asked, body, self._calls.counts)
         dressed = guard.dress(asked, allow.credential)
@@ -203,6 +213,9 @@ class Inspector:
         path = self._guard.redact(path.partition("?")[0])
         says = self._guard.redact(refusal.detail)
         if refusal.status == 499:
+            return
+        if self._fence.reason:  # told of by the plane, for every connection
+            visit.client.reset()
             return
         self._tell(Denial(decision.host, decision.port, refusal.status, refusal.reason, says, method, path))
         if answering:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from tickover.gateway.refusal import Refusal
 
@@ -30,11 +29,23 @@ class Patience:
     pooled_for_writes_s: float = 2.0
 
 
-@asynccontextmanager
-async def within(seconds: float, status: int, reason: str, detail: str) -> AsyncIterator[None]:
+class within:  # noqa: N801 - it reads as a verb
     """Let something take so many seconds; then it is this refusal."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise Refusal(status, reason, f"{detail} within {seconds:g} s") from error
+
+    __slots__ = ("_detail", "_reason", "_seconds", "_status", "_timeout")
+
+    def __init__(self, seconds: float, status: int, reason: str, detail: str) -> None:
+        self._seconds, self._status, self._reason, self._detail = seconds, status, reason, detail
+        self._timeout = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            says = f"{self._detail} within {self._seconds:g} s"
+            raise Refusal(self._status, self._reason, says) from late

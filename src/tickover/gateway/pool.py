@@ -59,7 +59,8 @@ class Pool:
 
     def give_back(self, upstream: Upstream) -> None:
         """Keep a connection whose answer is over for the next request."""
-        self._remember(upstream)
+        if not upstream.used:
+            self._remember(upstream)  # once: it costs as much as the request
         upstream.used = True
         upstream.idle_since = self._loop.time()
         self._idle.append(upstream)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tickover.core.enforcement import Body, JsonBody, Need, OtherBody, PushBody, read_body
 from tickover.core.lookup import JsonPath
 from tickover.core.receipt import Chosen, choose
+from tickover.gateway import pack
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Channel
 from tickover.gateway.guard import Guard
@@ -50,12 +52,7 @@ async def read_ahead(inflow: Inflow, asked: Asked, needed: Need) -> Body:
     if needed is Need.PUSH:
         if asked.fields.tokens("content-encoding"):
             return OtherBody("it is compressed")
-        commands = CommandReader()
-        while data := await inflow.more():
-            inflow.begin += data
-            if (found := commands.feed(data)) is not None:
-                return found
-        return OtherBody("it ends in the middle of its list of refs")
+        return await _read_push(inflow)
     if needed is Need.NOTHING:
         return NOT_READ
     if asked.framing.length > MOST_BYTES:
@@ -69,6 +66,27 @@ async def read_ahead(inflow: Inflow, asked: Asked, needed: Need) -> Body:
     if len(pieces) > MOST_BYTES:
         return OtherBody(f"it is longer than {MOST_BYTES} bytes")
     return read_body(tuple(asked.fields), inflow.begin)
+
+
+async def _read_push(inflow: Inflow) -> Body:
+    """Read the commands; where one may be a fast forward, or else overwrites, the pack too, if it is not too large."""
+    commands = CommandReader()
+    found: Body = None
+    while found is None:
+        if not (data := await inflow.more()):
+            return OtherBody("it ends in the middle of its list of refs")
+        inflow.begin += data
+        found = commands.feed(data)
+    if not isinstance(found, PushBody) or not any(each.overwrites for each in found.updates):
+        return found
+    size, pieces = len(commands.rest), [commands.rest]
+    while size <= pack.MOST_BYTES and (data := await inflow.more()):
+        pieces.append(data)
+        size += len(data)
+    inflow.begin += b"".join(pieces[1:])
+    if not inflow.over:
+        return found
+    return PushBody(await asyncio.to_thread(pack.told, found.updates, b"".join(pieces)))
 
 
 def chosen_of(body: Body, paths: Sequence[JsonPath], guard: Guard) -> Chosen | None:

@@ -25,6 +25,8 @@ class CommandReader:
         self._held = bytearray()
         self._updates: list[RefUpdate] = []
         self._size = 0
+        self.rest = b""
+        """What came after the commands, once all are there."""
 
     def feed(self, data: bytes) -> PushBody | OtherBody | None:
         """Return the commands once all are there, or why they cannot be read; None while more is needed."""
@@ -36,6 +38,7 @@ class CommandReader:
                 return OtherBody("it is no list of git's packet lines")
             length = int(found[0], 16)
             if length == 0:
+                self.rest = bytes(self._held[_SMALLEST:])
                 return PushBody(tuple(self._updates))
             if length <= _SMALLEST:
                 return OtherBody("it has a packet that a push has no use for")

@@ -40,6 +40,9 @@ class Splice:
             for task in ways:
                 task.cancel()
             await asyncio.wait(ways)
+            for task in ways:
+                if not task.cancelled():
+                    task.exception()  # one end is enough to tell of
 
     async def _pump(self, source: Channel, sink: Channel, change: Change, tally: Tally) -> None:
         while data := await source.read():

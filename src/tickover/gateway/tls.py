@@ -117,6 +117,11 @@ class Secure:
             pass
         return False
 
+    @property
+    def writable(self) -> bool:
+        """Whether the peer takes what is written."""
+        return self._wire.writable
+
     def reset(self) -> None:
         """Break off, so that nobody takes this for the end."""
         self._wire.reset()

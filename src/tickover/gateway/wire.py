@@ -42,6 +42,9 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:  # asyncio does so only where a listener was made with its protocol's number
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._fence.add(self)
         if self._arrived and not self._transport.is_closing():
             self._arrived(self)

@@ -9,12 +9,18 @@ from tickover.relay.identify import delivery_id, event_name
 from tickover.relay.verify import verify
 
 
-def receive(provider: Provider, secrets: Sequence[bytes], delivery: Delivery, now: float) -> Accepted | Refused:
-    """Verify, identify, and answer a handshake. A provider without schemes is proved by its URL, elsewhere."""
+def receive(
+    provider: Provider, secrets: Sequence[bytes], delivery: Delivery, now: float, *, named: bool = True
+) -> Accepted | Refused:
+    """Verify, identify, and answer a handshake. A provider without schemes is proved by its URL, elsewhere.
+
+    Not `named`: the event's name is left "", which mostly spares reading the body.
+    """
     refused = reason_against(provider, secrets, delivery, now)
     if refused:
         return Refused(401, refused)
-    return Accepted(delivery_id(provider, delivery), event_name(provider, delivery), provider.handshake(delivery))
+    name = event_name(provider, delivery) if named else ""
+    return Accepted(delivery_id(provider, delivery), name, provider.handshake(delivery))
 
 
 def reason_against(provider: Provider, secrets: Sequence[bytes], delivery: Delivery, now: float) -> str:

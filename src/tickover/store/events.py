@@ -39,7 +39,7 @@ class EventNotFoundError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A delivery whose sender was proved. `body` None: it is the blob `digest`."""
+    """A delivery whose sender was proved. `body` None: it is the blob `digest`; `name` "": it is not read yet."""
 
     source: str
     provider: str
@@ -161,8 +161,11 @@ class Events(Protocol):
         """Return what is not routed yet, oldest first, with bodies."""
         ...
 
-    def decide(self, event: str, outcomes: Sequence[Outcome]) -> None:
-        """Keep what became of an event at these triggers, and that it is routed; one transaction."""
+    def decide(self, event: str, outcomes: Sequence[Outcome], *, name: str | None = None) -> None:
+        """Keep what became of an event at these triggers, and that it is routed; one transaction.
+
+        `name` is the event's name, where it was stored without one.
+        """
         ...
 
     def routings(self, event: str) -> Sequence[Routing]:

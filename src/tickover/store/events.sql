@@ -1,8 +1,11 @@
 -- Statements of sqlite_events.py.
 
--- name: put_event
+-- name: put_events
 INSERT INTO event (source, provider, delivery, name, received_at, headers, size, body, digest, replay_of)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, delivery) DO NOTHING
+VALUES /* rows */ ON CONFLICT (source, delivery) DO NOTHING
+
+-- name: last_event
+SELECT coalesce(max(n), 0) FROM event
 
 -- name: event_of_delivery
 SELECT n FROM event WHERE source = ? AND delivery = ?
@@ -20,7 +23,7 @@ SELECT n, source, provider, delivery, name, received_at, headers, size, body, di
 FROM event WHERE state = 'received' ORDER BY n LIMIT ?
 
 -- name: mark_routed
-UPDATE event SET state = 'routed' WHERE n = ?
+UPDATE event SET state = 'routed', name = coalesce(?, name) WHERE n = ?
 
 -- name: put_routing
 INSERT INTO routing (event, target, at, verdict, reason, says, clauses, run, starts_at, subject, depth)

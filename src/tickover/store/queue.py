@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from tickover.core.admission import DAY_S, Counts
+from tickover.core.admission import DAY_S, Counts, Needs
 from tickover.store.base import OUTSIDE, Event
 from tickover.store.database import Database
 from tickover.store.rules import printable, run_id
-from tickover.store.server import Admitted, Entry, Queued, Stage
+from tickover.store.server import EVERYTHING, Admitted, Entry, Queued, Stage
 from tickover.store.wake import ENGINE, Wakes
 
 _AT_ONCE: Final = 64  # held runs that are woken by one free place at most: one is the rule
@@ -33,7 +33,7 @@ class SqliteQueue:
                 found = self._database.run("queue_key", (entry.routine, printable(entry.key))).fetchone()
                 if found is not None:
                     return str(found[0]), False
-            admitted = judge(self._counts(entry.routine, entry.at))
+            admitted = judge(self._counts(entry.routine, entry.at, entry.needs))
             self._journal.append_within(run_id(entry.run), OUTSIDE, admitted.events)
             for run in admitted.replaces:
                 asked = {"type": "cancel_requested", "version": 1, "by": f"run {entry.run}, which replaces it"}
@@ -57,26 +57,30 @@ class SqliteQueue:
         self._wakes.notify(ENGINE)
         return entry.run, True
 
-    def counts(self, routine: str, at: float) -> Counts:
+    def counts(self, routine: str, at: float, needs: Needs = EVERYTHING) -> Counts:
         with self._database.reading():
-            return self._counts(routine, at)
+            return self._counts(routine, at, needs)
 
-    def _counts(self, routine: str, at: float) -> Counts:
+    def _counts(self, routine: str, at: float, needs: Needs) -> Counts:
         run = self._database.run
-        paused = run("get_routine", (routine,)).fetchone()
         window = {"routine": routine, "since": at - DAY_S}
-        runs, oldest, cost, unpriced = run("recent_runs", window).fetchone()
-        all_runs, all_oldest = run("recent_runs_of_all", {"since": at - DAY_S}).fetchone()
-        last = run("last_due", {"routine": routine}).fetchone()
+        paused = run("get_routine", (routine,)).fetchone()
         reason = None
         if paused is not None and paused[4] is not None:
             reason = f"paused by {paused[5]}: {paused[6]}" if paused[6] else f"paused by {paused[5]}"
+        runs, oldest = run("recent_runs", window).fetchone() if needs.runs else (0, None)
+        all_runs, all_oldest = (
+            run("recent_runs_of_all", {"since": at - DAY_S}).fetchone() if needs.all_runs else (0, None)
+        )
+        last = run("last_due", {"routine": routine}).fetchone() if needs.last else None
+        first, cost, unpriced = run("recent_costs", window).fetchone() if needs.cost else (None, None, None)
+        active = run("active_runs", {"routine": routine, "limit": needs.active})
         return Counts(
             at=at,
             paused=reason,
-            active=tuple(str(found) for (found,) in run("active_runs", (routine,))),
+            active=tuple(str(found) for (found,) in active),
             runs=runs,
-            oldest=oldest,
+            oldest=first if oldest is None else oldest,
             all_runs=all_runs,
             all_oldest=all_oldest,
             last_due=None if last is None else last[0],

@@ -9,13 +9,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
-from tickover.core.admission import Counts
+from tickover.core.admission import Counts, Needs
 from tickover.store.base import Event, Store
 
 Stage = Literal["waiting", "working", "settling", "done"]
 """waiting: for its time or its place. working: it has a place. settling: checks are asked again. done: nothing more."""
+
+EVERYTHING: Final = Needs(runs=True, all_runs=True, last=True, cost=True, active=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class RoutineRecord:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run that shall be queued. `places` is how many of its routine may work at once."""
+    """A run that shall be queued. `places` is how many of its routine may work at once, `needs` what is counted."""
 
     run: str
     routine: str
@@ -42,6 +44,7 @@ class Entry:
     priority: int
     places: int
     at: float
+    needs: Needs = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,8 @@ class Queue(Protocol):
         """
         ...
 
-    def counts(self, routine: str, at: float) -> Counts:
-        """Return the numbers that admission looks at, as of `at`."""
+    def counts(self, routine: str, at: float, needs: Needs = EVERYTHING) -> Counts:
+        """Return the numbers that admission needs, as of `at`."""
         ...
 
     def take(self, now: float, limit: int, until: float) -> Sequence[Queued]:

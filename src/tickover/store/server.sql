@@ -32,11 +32,15 @@ INSERT INTO queue (run, routine, wish_key, priority, places, queued_at, stage, s
 VALUES (:run, :routine, :key, :priority, :places, :at, :stage, :wake_at, :wake_at)
 
 -- name: active_runs
-SELECT run FROM queue WHERE routine = ? AND stage IN ('waiting', 'working') LIMIT 1001
+SELECT run FROM queue INDEXED BY queue_active
+WHERE routine = :routine AND stage <> 'done' AND stage IN ('waiting', 'working') LIMIT :limit
 
 -- name: recent_runs
-SELECT count(*), min(created_at), sum(json_extract(row, '$.usage.cost_usd')),
-  sum(json_extract(row, '$.usage.cost_usd') IS NULL)
+SELECT count(*), min(created_at) FROM run INDEXED BY run_routine
+WHERE routine = :routine AND created_at > :since AND execution NOT IN ('refused', 'skipped', 'missed')
+
+-- name: recent_costs
+SELECT min(created_at), sum(json_extract(row, '$.usage.cost_usd')), sum(json_extract(row, '$.usage.cost_usd') IS NULL)
 FROM run INDEXED BY run_routine
 WHERE routine = :routine AND created_at > :since AND execution NOT IN ('refused', 'skipped', 'missed')
 

@@ -29,6 +29,8 @@ from tickover.store.wake import Wakes
 from tickover.store.writer import GroupWriter
 
 _BELL: Final = "events"
+_CHUNK: Final = 64
+_VALUES: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 WAITING: Final = 2000
 """Events that may wait to be written; beyond it senders are asked to come back."""
 
@@ -45,7 +47,7 @@ class SqliteEvents:
         self._waiting = waiting
         self._rejected: dict[tuple[str, str, int], tuple[int, str]] = {}
         self._counting = threading.Lock()
-        self._writer = GroupWriter(self._own, self._count_rejected)
+        self._writer = GroupWriter(self._own, self._count_rejected, _insert)
 
     def close(self) -> None:
         self._writer.close()
@@ -56,16 +58,8 @@ class SqliteEvents:
     async def put(self, new: NewEvent) -> Put:
         if self._writer.waiting >= self._waiting:
             raise OverloadedError(self._writer.waiting)
-        row = _event_row(new)
-
-        def insert(database: Database) -> Put:
-            cursor = database.run("put_event", row)
-            if cursor.rowcount == 1:
-                return Put(f"e{cursor.lastrowid}", created=True)
-            [number] = database.run("event_of_delivery", (row[0], row[2])).fetchone()
-            return Put(f"e{number}", created=False)
-
-        return await self._writer.write(insert)
+        put: Put = await self._writer.write_row(_event_row(new))
+        return put
 
     def reject(self, source: str, reason: str, at: float, sample: Mapping[str, Any]) -> None:
         key = (printable(source), reason, int(at // 60))
@@ -98,14 +92,15 @@ class SqliteEvents:
         with self._reader.reading():
             return [_record(found) for found in self._reader.run("pending_events", (limit,))]
 
-    def decide(self, event: str, outcomes: Sequence[Outcome]) -> None:
+    def decide(self, event: str, outcomes: Sequence[Outcome], *, name: str | None = None) -> None:
+        shown = None if name is None else printable(name)
         number = _number(event)
         rows = [(outcome, _routing_row(outcome.routing)) for outcome in outcomes]
 
         def keep(database: Database) -> None:
             for outcome, row in rows:
                 _keep(database, number, outcome, row)
-            database.run("mark_routed", (number,))
+            database.run("mark_routed", (shown, number))
 
         self._writer.write_now(keep)
 
@@ -182,6 +177,29 @@ class SqliteEvents:
             return None
         rows = [(*key, count, sample) for key, (count, sample) in counted.items()]
         return lambda database: database.run_many("reject", rows)
+
+
+def _insert(database: Database, rows: Sequence[Sequence[Any]]) -> list[Put]:
+    """Insert events, many in one statement: each statement gives the interpreter's lock away and waits for it."""
+    puts: list[Put] = []
+    while len(puts) < len(rows):
+        left = len(rows) - len(puts)
+        some = rows[len(puts) : len(puts) + min(_CHUNK, 1 << (left.bit_length() - 1))]  # few different statements
+        [last] = database.run("last_event").fetchone()
+        values = ", ".join([_VALUES] * len(some))
+        sql = database.queries["put_events"].replace("/* rows */", values)
+        cursor = database.run_sql(sql, [value for row in some for value in row])
+        if cursor.rowcount == len(some):
+            assert cursor.lastrowid is not None
+            first = cursor.lastrowid - len(some) + 1
+            puts += [Put(f"e{first + at}", created=True) for at in range(len(some))]
+            continue
+        new: set[int] = set()
+        for row in some:
+            [number] = database.run("event_of_delivery", (row[0], row[2])).fetchone()
+            puts.append(Put(f"e{number}", created=number > last and number not in new))
+            new.add(number)
+    return puts
 
 
 def _keep(database: Database, number: int, outcome: Outcome, row: Sequence[Any]) -> None:

@@ -93,7 +93,8 @@ class EventSuite:
         assert list(events.routings(put.event)) == [decided]
         assert (events.get(put.event).state, list(events.pending())) == ("routed", [])
         again = routing(put.event, run="run-1", subject="o/r")
-        events.decide(put.event, [Outcome(again)])
+        events.decide(put.event, [Outcome(again)], name="pull_request.opened")
+        assert events.get(put.event).name == "pull_request.opened"
         assert list(events.routings(put.event)) == [again]
 
     def test_starts_and_depths_are_counted_without_the_event_itself(self, events: Events) -> None:

@@ -94,11 +94,12 @@ class MemoryEvents:
     def pending(self, limit: int = 100) -> Sequence[EventRecord]:
         return [record for _, record in sorted(self._events.items()) if record.state == "received"][:limit]
 
-    def decide(self, event: str, outcomes: Sequence[Outcome]) -> None:
+    def decide(self, event: str, outcomes: Sequence[Outcome], *, name: str | None = None) -> None:
         number = _number(event)
         for outcome in outcomes:
             self._keep(number, outcome)
-        self._events[number] = replace(self._events[number], state="routed")
+        before = self._events[number]
+        self._events[number] = replace(before, state="routed", name=before.name if name is None else name)
 
     def _keep(self, number: int, outcome: Outcome) -> None:
         routing = outcome.routing

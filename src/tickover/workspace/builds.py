@@ -24,8 +24,9 @@ from tickover.sandbox.base import Backend, ResourceLimits
 from tickover.workspace.base import TrustedFile
 from tickover.workspace.folders import Folders
 from tickover.workspace.layer import Layers, Setup, host_base
-from tickover.workspace.shelf import Held
+from tickover.workspace.shelf import Held, Shelf
 
+_KIND: Final = "agents"
 PREFIX: Final = "/home/agent/.tickover/agents"
 NETWORK: Final = ("packages",)
 _VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9._+-]{0,40}")
@@ -82,6 +83,13 @@ class Builds:
             raise UsageError("agent.not_installed", text, hint=f"tickover agent install {agent}@VERSION")
         return found[0].version
 
+    def find(self, agent: str, version: str) -> Held | None:
+        """Return the layer of a version that is installed, or None."""
+        note = self._notes / f"{agent}@{checked(agent, version)}.json"
+        if not note.exists():
+            return None
+        return Shelf(self._data / "layers" / _KIND).get(json.loads(note.read_text())["key"])
+
     async def get(self, agent: str, version: str, package: Package, archives: Sequence[Path] = ()) -> Held:
         """Return the layer of a version, installed now unless it is there. `archives` are npm packages to take it from.
 
@@ -90,13 +98,11 @@ class Builds:
         if self._backend is None:
             raise RuntimeError("opened without a sandbox")
         folders = Folders(self._data, self._backend)
-        layers = Layers(self._data, self._backend, folders, kind="agents")
+        layers = Layers(self._data, self._backend, folders, kind=_KIND)
         setup = _setup(agent, checked(agent, version), package, archives)
+        if not archives and (there := self.find(agent, version)) is not None:
+            return there  # perhaps from archives: then that is what it is
         note = self._notes / f"{agent}@{version}.json"
-        if not archives and note.exists():  # it may have been installed from archives: then that is what it is
-            held = layers.shelf.get(json.loads(note.read_text())["key"])
-            if held is not None:
-                return held
         held, result = await layers.get(setup, limits=_LIMITS, timeout_s=_TIMEOUT_S)
         self._notes.mkdir(mode=0o700, exist_ok=True)
         making = note.with_name(f"{note.name}.new")

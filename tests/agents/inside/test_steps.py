@@ -19,6 +19,18 @@ from tickover.agents.steps import Agent
 from tickover.core.event import AgentFinished, AgentOutput, AgentStep
 from tickover.core.status import AgentStatus
 
+LATE = """
+import os, runpy, subprocess, sys
+class Late(subprocess.Popen):
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+subprocess.Popen = Late
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""A busy machine: the runner comes to look at a block only after the block has ended."""
+
 
 class Runner:
     """Lays a plan out below a folder and runs it."""
@@ -27,6 +39,7 @@ class Runner:
         self.workspace = folder / "workspace"
         self.ours = folder / "ours"
         self.workspace.mkdir()
+        self.before: tuple[str, ...] = ()
         self.children: list[subprocess.Popen[bytes]] = []
 
     def start(self, task: AgentTask) -> subprocess.Popen[bytes]:
@@ -35,7 +48,7 @@ class Runner:
             path = self.ours / Path(target).relative_to(OURS)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.replace(f"{OURS}/blocks".encode(), f"{self.ours}/blocks".encode()))
-        argv = [sys.executable, "-I", str(self.ours / "steps.py"), str(self.ours / "steps.json")]
+        argv = [sys.executable, "-I", *self.before, str(self.ours / "steps.py"), str(self.ours / "steps.json")]
         env = {"PATH": os.environ["PATH"], "HOME": str(self.workspace), **plan.env}
         child = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -146,6 +159,16 @@ def test_a_background_process_holds_up_nothing_and_is_still_heard(runner: Runner
     )
     assert exits(facts) == {"a": 0, "b": 0}
     assert "heard" in output(facts)
+
+
+def test_what_a_background_process_wrote_before_the_end_is_told_however_late_we_look(runner: Runner) -> None:
+    runner.before = ("-c", LATE)
+    facts = runner.run(
+        Block("a", "bash", "mkfifo go done; (read -r _ < go; echo heard; echo > done) & echo started"),
+        Block("b", "bash", "echo now > go; read -r _ < done"),
+    )
+    assert exits(facts) == {"a": 0, "b": 0}
+    assert output(facts) == "started\nheard\n"
 
 
 def test_output_comes_while_a_step_runs_and_cut_characters_are_whole(runner: Runner) -> None:

@@ -103,8 +103,9 @@ class Runner:
         for pipe in pipes:
             self.selector.register(pipe.file, selectors.EVENT_READ, pipe)
         timed_out = self.wait(child, step.get("timeout"), begun)
-        for pipe in pipes:
+        for pipe in self.heard():  # those of earlier blocks too: what was written before this end is told before it
             self.drain(pipe)
+        for pipe in pipes:
             if pipe.dropped:
                 say(tickover="dropped", step=step["id"], stream=pipe.stream, bytes=pipe.dropped)
         if timed_out:
@@ -136,8 +137,12 @@ class Runner:
                     self.close(key.data)
         return timed_out
 
+    def heard(self) -> list[Pipe]:
+        """Return the pipes that somebody may still write into."""
+        return [key.data for key in self.selector.get_map().values() if key.data is not None]
+
     def drain(self, pipe: Pipe) -> None:
-        """Pass on what the block left in the pipe."""
+        """Pass on what was left in the pipe."""
         passed = 0
         while not pipe.file.closed and passed < DRAIN:
             count = pipe.pump()
