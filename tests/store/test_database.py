@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from tickover.store.base import OUTSIDE, Event, StoreBusyError, StoreError
 from tickover.store.database import APPLICATION_ID, _migrations
 from tickover.store.projection import project_run
 from tickover.store.sqlite import SqliteStore
+from tickover.store.sqlite_events import SqliteEvents
 from tickover.testing.store_suite import CREATED, count_events
 
 
@@ -215,3 +217,25 @@ def test_the_products_projection_keeps_cores_row(folder: Path) -> None:
         assert store.runs.list(finished=True) == [record]
         assert store.runs.rebuild("r1") == record
         assert (record.row["created"], record.row["last_seq"]) == (store.journal.read("r1")[0].at, 3)
+
+
+def test_a_second_connection_leaves_the_first_ones_locks_alone(folder: Path) -> None:
+    """Else whoever closes in another process takes itself for the last one, and deletes the log in use here."""
+    with SqliteStore(str(folder), count_events) as store, contextlib.closing(SqliteEvents(str(folder))) as events:
+        store.journal.append("r1", OUTSIDE, [CREATED])
+        assert reads_elsewhere(folder) == 1
+        log = (folder / "tickover.db-wal").stat().st_ino
+        store.journal.append("r2", OUTSIDE, [CREATED])
+        assert reads_elsewhere(folder) == 2
+        assert (folder / "tickover.db-wal").stat().st_ino == log
+        assert events.list() == []
+
+
+def reads_elsewhere(folder: Path) -> int:
+    """Count what stands in the journal in another process, which closes the database in order."""
+    code = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
+        "print(connection.execute('SELECT count(*) FROM journal').fetchone()[0]); connection.close()"
+    )
+    said = subprocess.run([sys.executable, "-c", code, str(folder / "tickover.db")], capture_output=True, check=True)
+    return int(said.stdout)

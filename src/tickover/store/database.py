@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.resources
 import os
@@ -42,7 +43,7 @@ class Database:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         path = os.path.join(self.folder, "tickover.db")
         with self._translated(), _locked(os.path.join(self.folder, "store.lock")):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            _made(path)
             self._connection = sqlite3.connect(
                 path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
@@ -154,6 +155,20 @@ class Database:
                 f"the database in {self.folder} has schema {version}, this build knows up to {known}",
                 hint="a newer Tickover has used this data folder: upgrade this one, there is no way back",
             )
+
+
+def _made(path: str) -> None:
+    """Make the file, private, unless it is there. Raises OSError for a link.
+
+    One that is there is not opened: closing it would end the locks of every other connection of this process, for they
+    are the process's (https://sqlite.org/howtocorrupt.html, 2.2). The next one to close elsewhere would then take
+    itself for the last, and delete the log that this process goes on writing to.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
 
 
 @contextlib.contextmanager
