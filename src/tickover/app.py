@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
+from tickover.control.caps import CapsBook
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
@@ -51,7 +52,7 @@ from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
-from tickover.routines.instance import load_instance
+from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -113,10 +114,9 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
-        self.caps = Caps()
-        """What the instance allows; read at each decision."""
+        self._caps = CapsBook(lambda: config_path(home)[0], lambda: load_instance(home))
         self.registry = Registry(self.store, home, time.time)
-        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
+        self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
@@ -199,6 +199,11 @@ class Tickover:
             self._report = asyncio.create_task(self.backend.report())
         return asyncio.shield(self._report)
 
+    @property
+    def caps(self) -> Caps:
+        """What the instance allows now. Raises DefinitionErrors for a broken tickover.yaml."""
+        return self._caps.current()
+
     # -- verbs -------------------------------------------------------------------------------------------------------
 
     def load(self, folder: Path | str) -> Loaded:
@@ -260,8 +265,8 @@ class Tickover:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
         clock: Clock = WallClock()
         house = self._house()
-        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
-        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        aftermath = Aftermath(self.store, self.registry, self._caps.current, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, self._caps.current, aftermath)
         engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
         scheduler = Scheduler(
             self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)

@@ -14,6 +14,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tickover.core.caps import CapSettings
 from tickover.core.check import Check, HttpCheck, ReceiptCheck
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
@@ -129,6 +130,7 @@ class Instance(Strict):
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
+    caps: CapSettings = CapSettings()
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
