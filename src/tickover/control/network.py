@@ -101,6 +101,11 @@ class Ways:
         self.agent = Egress()
         """What the agent may send."""
 
+    @property
+    def run(self) -> str:
+        """Whose ways they are."""
+        return self._record.run
+
     async def learn(self) -> None:
         """Find out what may be sent. Raises DefinitionErrors where a routine asks for what cannot be."""
         self._instance = self._house.instance()
