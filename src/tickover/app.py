@@ -20,6 +20,7 @@ from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.grants import place_of
 from tickover.control.house import House
+from tickover.control.install import install
 from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.newsdesk import NewsDesk
@@ -333,17 +334,14 @@ class Tickover:
     async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
         """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
 
-        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        Raises SetupFailed with what npm said, UsageError, NotFoundError, TickoverError where there is no registry.
         """
         name, _, version = build.partition("@")
         package = find("agents", name).package
         if package is None:
             raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
         if not archives:
-            checked(name, version)
-            text = "outside a run a build is installed from npm packages only"
-            hint = "`npm pack` makes them, --from takes them; a run whose routine pins the version asks the registry"
-            raise UsageError("agent.no_archives", text, hint=hint)
+            return await install(self._house(), name, checked(name, version), package)
         builds = Builds(self.home, self.backend)
         (await builds.get(name, version, package, archives)).close()
         return next(each for each in builds.installed(name) if each.version == version)
