@@ -72,7 +72,7 @@ class Played:
                 hook = ""
                 for line in server.stderr:
                     print(re.sub(r"tko_\S+", "tko_...", line), end="", flush=True)
-                    hook = next(iter(re.findall(r"pr-review/github\s+(http\S+)", line)), hook)
+                    hook = next(iter(re.findall(r"signed-event/github\s+(http\S+)", line)), hook)
                     if line.startswith("up:"):
                         break
                 yield hook
@@ -89,8 +89,8 @@ def play(name: str, folder: Path) -> int:
         configure(
             played, folder, host, f"http://127.0.0.1:{room.port}/services/T0/B0/{secrets.token_hex(8)}", token, key
         )
-        played.tickover("push", str(folder / "routines" / "pr-review"))
-        played.tickover("grant", "pr-review", "--yes")
+        played.tickover("push", str(folder / "routines" / "signed-event"))
+        played.tickover("grant", "signed-event", "--yes")
         with played.up() as hook:
             first, again = send(hook, key), send(hook, key)
             print(f"\nthe event was taken as {first['event']}; sent once more it is {again}", flush=True)
@@ -106,7 +106,7 @@ def play(name: str, folder: Path) -> int:
 def configure(played: Played, folder: Path, host: Double, room: str, token: str, key: str) -> None:
     """Write what only an owner has: where things are, and three secrets."""
     address = f"localhost:{host.port}"
-    routine = folder / "routines" / "pr-review"
+    routine = folder / "routines" / "signed-event"
     routine.mkdir(parents=True)
     (routine / "ROUTINE.md").write_text((HERE / "ROUTINE.md").read_text().replace("localhost:8944", address))
     assert host.authority is not None
