@@ -53,7 +53,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
         ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
-        ({"repositories": {"a": {"url": "https://x.test/a", "credential": "c"}}}, "repositories.a.credential"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         ({"connectors": {"s": {}}}, "connectors.s"),
         (

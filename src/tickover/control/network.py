@@ -28,7 +28,7 @@ from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Denied, GatewayGone, Passport, Sealed, Session
+from tickover.gateway.session import Denied, Door, GatewayGone, Passport, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -240,6 +240,11 @@ class Way:
 
     async def report(self) -> BackendReport:
         return await self._house.backend.report()
+
+    async def door(self) -> tuple[Door, bytes]:
+        """Open it for requests of our own, without a sandbox; return the door and the session's authority (PEM)."""
+        session = await self._opened()
+        return await session.door(), session.authority
 
     async def _opened(self) -> Session:
         if self._session is None:

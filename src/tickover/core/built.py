@@ -88,10 +88,6 @@ def _refs(routine: Routine) -> Iterator[str]:
     return (f"repositories.{name}.ref" for name, each in routine.repositories.items() if "{{" in (each.ref or ""))
 
 
-def _git_credentials(routine: Routine) -> Iterator[str]:
-    return (f"repositories.{name}.credential" for name, each in routine.repositories.items() if each.credential)
-
-
 def _base(routine: Routine) -> Iterator[str]:
     if routine.environment.base != "host":
         yield "environment.base"
@@ -129,7 +125,6 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
     *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("repositories.ref", EVERY, _refs),
-    Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
     Need("may.CONNECTOR", EVERY, _connector_writes),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -24,6 +25,7 @@ from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
 from tickover.core.network import (
+    CREDENTIAL_PORTS,
     Asked,
     Binding,
     Endpoint,
@@ -219,22 +221,40 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
 
 
 def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
-    """Make the verifier's way out: it reads the routine's repositories and the pages of its checks, and no more.
+    """Make the verifier's way out: it reads repositories, connectors and the pages of checks, and no more.
 
-    Only credentials of repositories go with it, and those that connectors are read with. Raises DefinitionErrors.
+    Those of the routine's credentials go with it that are bound to one of these hosts, and before them those that
+    connectors are read with. Raises DefinitionErrors.
     """
-    named = {each.credential for each in routine.repositories.values() if each.credential}
-    credentials = {name: keys for name, keys in credentials_of(routine).items() if name in named}
-    for name, keys in read_by_checks(routine, instance).items():
-        credentials.setdefault(name, []).extend(keys)
+    problems: list[TickoverError] = []
+    connectors = _read_back(routine, instance, problems)
+    if problems:
+        raise DefinitionErrors(problems)
+    return _reading(routine, instance, presets, [*_read_by_verifier(routine), *connectors])
+
+
+def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
+    """Make the way to one page that a check asks for. Raises TargetError for what has no name, DefinitionErrors."""
+    return _reading(routine, instance, presets, [_page(url, "the check `http`")])
+
+
+def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
+    credentials = {**read_by_checks(routine, instance), **credentials_of(routine)}
     problems = list(_unknown(credentials, instance))
-    read_back = _read_back(routine, instance, problems)
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
-    rules, bindings = instance.network.rules(), _bindings(credentials, instance)
-    policy = policy_of([*_read_by_verifier(routine), *read_back], presets, rules, bindings)
-    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(credentials, instance))
+    rules = replace(instance.network.rules(), tunnel=())  # for clients that pin certificates, and the verifier does not
+    places = list(asked)
+    carried = [name for name in credentials if any(_goes_to(instance.credentials[name], each.entry) for each in places)]
+    policy = policy_of(places, presets, rules, _bindings(carried, instance))
+    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(carried, instance))
+
+
+def _goes_to(credential: Credential, place: str) -> bool:
+    """Say whether a credential is bound to a place (`host:port`)."""
+    host, _, port = place.rpartition(":")
+    return any(Endpoint.parse(bound, CREDENTIAL_PORTS).covers(host, int(port)) for bound in credential.hosts)
 
 
 def checks_of(routine: Routine) -> Iterator[tuple[str, Check]]:
@@ -360,10 +380,14 @@ def _read_by_verifier(routine: Routine) -> Iterator[Asked]:
     for key, check in checks_of(routine):
         if isinstance(check, HttpCheck) and not check.url.startswith("{{"):
             try:
-                _, host, port = read_origin(check.url)
+                yield _page(check.url, f"{key}.url")
             except TargetError:  # asked in vain: the check itself says why
                 continue
-            yield Asked(f"{host}:{port}", f"{key}.url")
+
+
+def _page(url: str, by: str) -> Asked:
+    _, host, port = read_origin(url)
+    return Asked(f"{host}:{port}", by, inspect=True)
 
 
 def _at(error: UsageError, key: str) -> UsageError:
