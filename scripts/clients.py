@@ -118,7 +118,7 @@ def page(found: dict[str, str]) -> str:
 
 Each was started in a sandbox whose routine lists the host, with no option, file or variable of its own about proxies or
 certificates, against an HTTPS server on the loopback interface (`pip` and `npm` against the machine's own registries).
-`scripts/clients.py --write` runs them and writes this page; CI runs it and fails if one that is there does not arrive.
+A script runs them and writes this page; CI runs it, and fails if one that is there does not arrive.
 
 | client | without any setting |
 |---|---|

@@ -111,7 +111,7 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 READING = {
     "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "push", "doctor", "run",
     "token create", "token list", "events list", "events replay", "events show", "events test",
-    "grant", "secret list", "secret set",
+    "grant", "secret list", "secret set", "agent list", "agent install",
 }  # fmt: skip
 
 

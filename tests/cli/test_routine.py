@@ -60,7 +60,7 @@ def test_the_list_for_programs(cli: Cli) -> None:
     digest, hello, wrong = json.loads(cli("routine", "list", "--json").stdout)
     assert digest["can_change"][0] == "can change: one message in C0ENG; nothing else"
     assert digest["weaknesses"][0]["code"] == "contract.too_weak"
-    assert set(digest["not_yet"]) >= {"agent", "may", "connectors"}
+    assert set(digest["not_yet"]) >= {"may[0].slack", "connectors"}
     assert (hello["name"], hello["not_yet"]) == ("hello", [])
     assert wrong["error"]["problems"][1]["where"]["line"] == 3
 
@@ -78,8 +78,8 @@ def test_show_says_what_may_change_what_proves_and_what_is_weak(cli: Cli) -> Non
     assert "starts: schedule (cron 0 9 * * mon); api (always)\n" in page
     assert "expect: it is green only when\n  expect[0]  command  artifact  `python3 check.py` exits 0\n" in page
     assert "  ▲  contract.too_weak  this routine can only ever be unverified" in page
-    assert "`run` refuses\n  agent\n" in page
-    assert "version  known when it runs" in page
+    assert "`run` refuses\n  may[0].slack\n  connectors\n" in page
+    assert "\nversion  " in page
 
 
 @pytest.mark.usefixtures("here")
@@ -111,3 +111,14 @@ def test_a_wrong_routine_names_line_and_near_key(cli: Cli) -> None:
     assert shown.exit_code == 2
     assert "error: unknown key `agnet`\n" in shown.stderr
     assert "ROUTINE.md:3:1 (agnet)\n  hint  did you mean `agent`?\n" in shown.stderr
+
+
+def test_show_says_which_credentials_and_hosts_it_needs(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "poster"
+    folder.mkdir()
+    front = "name: poster\nagent: steps\nenvironment: {network: [packages, docs.test], credentials: [chat]}\n"
+    (folder / "ROUTINE.md").write_text(f"---\n{front}---\n```bash\ntrue\n```\n")
+    page = cli("routine", "show", str(folder)).stdout
+    assert "uses the credentials: chat (`tickover grant` shows where they go)\n" in page
+    assert "reaches: packages, docs.test\n" in page
+    assert json.loads(cli("routine", "show", str(folder), "--json").stdout)["credentials"] == ["chat"]

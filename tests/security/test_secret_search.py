@@ -10,6 +10,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import tarfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -100,6 +101,20 @@ def betrays(data: bytes, secret: bytes = TOKEN) -> list[str]:
     return [name for view in views(data) for name, form in spellings(secret).items() if form in view]
 
 
+def written(path: Path) -> bytes:
+    """Read what was ever written to a file: the image of a sandbox's disk is one large hole."""
+    found, at = bytearray(), 0
+    with path.open("rb") as file:
+        while True:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:  # nothing but a hole from here on
+                return bytes(found)
+            end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+            found += os.pread(file.fileno(), end - at, at)
+            at = end
+
+
 @pytest.mark.parametrize("name", spellings(TOKEN))
 def test_the_search_finds_each_form_also_in_gzip(name: str) -> None:
     planted = b"before " + spellings(TOKEN)[name] + b" after"
@@ -153,8 +168,7 @@ def given_out(bench: Bench, run: str) -> dict[str, bytes]:
         return {name: file.read() for name, file in files if file is not None}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 async def test_the_token_is_nowhere(bench: Bench, double: Upstream) -> None:
     row = await bench.run(set_up(bench, double))
     assert row.outcome == "verified", bench.said()
@@ -185,4 +199,4 @@ async def test_the_token_is_nowhere(bench: Bench, double: Upstream) -> None:
     assert betrays(json.dumps([event.data for event in bench.tickover.journal(row.id)]).encode()) == []
     for path in bench.tickover.home.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            assert betrays(path.read_bytes()) == [], path
+            assert betrays(written(path)) == [], path

@@ -22,6 +22,7 @@ from tickover.core.check import Check
 from tickover.core.contract import can_change, weaknesses
 from tickover.core.definition import Routine, Setting, settings
 from tickover.core.errors import DefinitionErrors, TickoverError
+from tickover.core.instance import credentials_of
 from tickover.plugins import find
 from tickover.routines.loader import Loaded, load_folder
 from tickover.routines.skill import find_skill
@@ -100,6 +101,7 @@ def _entry(folder: Path, loaded: Loaded | TickoverError) -> dict[str, Any]:
         "agent": routine.agent,
         "on": [{each.kind: each.model_dump(mode="json", by_alias=True, exclude_unset=True)} for each in routine.on],
         "can_change": can_change(routine),
+        "credentials": list(credentials_of(routine)),
         "weaknesses": [each._asdict() for each in weaknesses(routine)],
         "not_yet": [each.where.key for each in not_yet(routine, "run") if each.where],
     }
@@ -127,6 +129,7 @@ def _page(folder: Path, loaded: Loaded, *, defaults: bool) -> Iterator[Block]:
         yield Line(Ink(routine.description, "dim"), indent=2)
     yield Line("")
     yield from (Line(each) for each in can_change(routine))
+    yield from (Line(each) for each in _uses(routine))
     yield Line(f"starts: {'; '.join(f'{each.kind} ({keys(each)})' for each in routine.on) or 'by hand'}")
     yield from _checks("expect: it is green only when", "expect", routine.expect)
     yield from _checks("noop: proved that there was nothing to do when", "noop", routine.noop)
@@ -141,6 +144,17 @@ def _page(folder: Path, loaded: Loaded, *, defaults: bool) -> Iterator[Block]:
     version = _version(loaded)
     words = version or "known when it runs: it depends on the skill at the trusted commit, or on an agent not built yet"
     yield Line(Ink("version  ", "dim"), words)
+
+
+def _uses(routine: Routine) -> Iterator[str]:
+    """Say what it needs of its owner besides: credentials by name, and the hosts of its list."""
+    if credentials := ", ".join(credentials_of(routine)):
+        yield f"uses the credentials: {credentials} (`tickover grant` shows where they go)"
+    network = routine.environment.network
+    if network == "observe":
+        yield "reaches: every host that the instance does not deny, in a run by hand only"
+    elif not isinstance(network, str) and network:
+        yield f"reaches: {', '.join(network)}"
 
 
 def _checks(title: str, name: str, checks: tuple[Check, ...]) -> Iterator[Block]:

@@ -15,7 +15,9 @@ from tickover.core.status import NEVER_RAN, Execution, Outcome
 from tickover.store.server import ServerStore
 
 BY: Final = "tickover"
-_BAD: Final = {Execution.FAILED, Execution.TIMED_OUT, Execution.LOST}
+_BAD: Final = {Execution.FAILED, Execution.TIMED_OUT}
+_NEUTRAL: Final = {*NEVER_RAN, Execution.CANCELLED, Execution.LOST}
+"""Ends that say nothing of the routine: a server that is killed again and again pauses none."""
 
 
 class Aftermath:
@@ -50,7 +52,7 @@ class Aftermath:
             seen = RunRow.model_validate(found.row)
             if seen.created < record.resumed_at or streak >= most:
                 break
-            if seen.execution in NEVER_RAN or seen.execution is Execution.CANCELLED:
+            if seen.execution in _NEUTRAL:
                 continue
             if not _failed(seen):
                 return
@@ -64,4 +66,4 @@ class Aftermath:
 
 
 def _failed(row: RunRow) -> bool:
-    return row.execution in _BAD or row.outcome is Outcome.FAILED
+    return row.execution in _BAD or (row.outcome is Outcome.FAILED and row.execution not in _NEUTRAL)

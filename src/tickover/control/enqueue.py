@@ -22,7 +22,7 @@ from tickover.core.status import Execution, Outcome, exit_code
 from tickover.core.text import one_line
 from tickover.core.wish import Enqueued, Wish
 from tickover.store.base import Blobs, Event
-from tickover.store.server import Admitted, Entry, ServerStore
+from tickover.store.server import Admitted, Entry, Judge, ServerStore
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -48,6 +48,12 @@ class Desk:
 
         `due` is when it was to start, where that is not now: a schedule's slot.
         """
+        entry, judge, refusals = self.wanted(wish, due=due)
+        run, new = self.store.queue.enqueue(entry, judge)
+        return Enqueued(run, new, refusals[0].retry_at if new and refusals else None)
+
+    def wanted(self, wish: Wish, *, due: float | None = None) -> tuple[Entry, Judge, list[Refusal]]:
+        """Return what the queue is asked for a wish, and where its refusal will stand. Raises as `enqueue`."""
         record = self.registry.get(wish.routine)
         routine = self.registry.loaded(wish.routine, record.version).routine
         now = self.now()
@@ -69,18 +75,15 @@ class Desk:
 
         counted = needs(routine.limits, self.caps(), routine.overlap)
         places = routine.limits.concurrent
-        entry = Entry(self._name(now), routine.name, wish.key, routine.priority, places, now, counted)
-        run, new = self.store.queue.enqueue(entry, judge)
-        return Enqueued(run, new, refusals[0].retry_at if new and refusals else None)
+        return Entry(self._name(now), routine.name, wish.key, routine.priority, places, now, counted), judge, refusals
 
-    def missed(self, routine: str, *, key: str, due: float, reason: str, trigger: str) -> Enqueued:
-        """Make the run of slots that nobody fired. The routine may be gone since."""
+    def missed(self, routine: str, *, key: str, due: float, reason: str, trigger: str) -> tuple[Entry, Judge]:
+        """Return what the queue is asked for the run of slots that nobody fired. The routine may be gone since."""
         created = RunCreated(routine=routine, trigger=trigger, queued=True, key=key, due=due)
         events = _ended(created, RunMissed(reason=reason), Execution.MISSED)
         now = self.now()
         entry = Entry(self._name(now), routine, key, 0, 1, now, Needs())
-        run, new = self.store.queue.enqueue(entry, lambda _counts: Admitted(events, now, stage="settling"))
-        return Enqueued(run, new)
+        return entry, lambda _counts: Admitted(events, now, stage="settling")
 
     def _created(
         self, wish: Wish, routine: Routine, *, folder: str, inputs: dict[str, Scalar], due: float

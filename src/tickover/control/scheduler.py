@@ -21,9 +21,10 @@ from tickover.core.schedule import Plan, Turn, next_slot, offset_of, turn
 from tickover.core.wish import Wish
 from tickover.engine.base import Clock
 from tickover.store.errors import StoreError
-from tickover.store.server import Advance, ScheduleRecord, Schedules, SlotRecord
+from tickover.store.server import Advance, Entry, Judge, ScheduleRecord, Schedules, SlotRecord
 
 BATCH: Final = 1000  # schedules that are advanced in one transaction
+_RUNS: Final = 50  # runs that are made in one transaction: nobody else writes meanwhile
 _SLACK_S: Final = 5.0  # of two clocks against one another
 _AFTER_ERROR_S: Final = 5.0
 TRIGGER: Final = "schedule"
@@ -67,6 +68,7 @@ class Scheduler:
     ) -> None:
         self._schedules = schedules
         self._desk = desk
+        self._queue = desk.store.queue
         self._clock = clock
         self._watch = watch or Watch()
         self._report = report
@@ -122,21 +124,24 @@ class Scheduler:
         return self._plans[says]
 
     def _make_runs(self) -> None:
-        while slots := self._schedules.open_slots(BATCH):
-            self._schedules.close_slots([(each.schedule, each.slot, self._run_of(each)) for each in slots])
+        while slots := self._schedules.open_slots(_RUNS):
+            made = self._queue.enqueue_all([self._wanted(each) for each in slots])
+            runs = [(slot.schedule, slot.slot, run) for slot, (run, _) in zip(slots, made, strict=True)]
+            self._schedules.close_slots(runs)
 
-    def _run_of(self, slot: SlotRecord) -> str:
+    def _wanted(self, slot: SlotRecord) -> tuple[Entry, Judge]:
         key = f"{slot.schedule}@{slot.slot!r}"
         reason = slot.reason
         if slot.kind == "fired":
             try:
                 wish = Wish(slot.routine, TRIGGER, key=key, by=slot.schedule)
-                return self._desk.enqueue(wish, due=float(slot.reason)).run
+                entry, judge, _ = self._desk.wanted(wish, due=float(slot.reason))
+                return entry, judge
             except StoreError:
                 raise
             except (TickoverError, OSError) as error:  # its files are gone or damaged: the slot is a row all the same
                 reason = str(error)
-        return self._desk.missed(slot.routine, key=key, due=slot.slot, reason=reason, trigger=TRIGGER).run
+        return self._desk.missed(slot.routine, key=key, due=slot.slot, reason=reason, trigger=TRIGGER)
 
 
 def recompute(schedules: Schedules) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tickover.core.caps import CapSettings
 from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
 from tickover.core.connector import KINDS, REPO, Connected, ConnectorSettings, connected, connector_rules
 from tickover.core.definition import HOST, Repository, Routine
@@ -130,6 +131,7 @@ class Instance(Strict):
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
+    caps: CapSettings = CapSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")

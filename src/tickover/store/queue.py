@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from tickover.core.admission import DAY_S, Counts, Needs
 from tickover.store.base import OUTSIDE, Event
 from tickover.store.database import Database
 from tickover.store.rules import printable, run_id
-from tickover.store.server import EVERYTHING, Admitted, Entry, Queued, Stage
+from tickover.store.server import EVERYTHING, Entry, Judge, Queued, Stage
 from tickover.store.wake import ENGINE, Wakes
 
 _AT_ONCE: Final = 64  # held runs that are woken by one free place at most: one is the rule
@@ -27,34 +27,43 @@ class SqliteQueue:
         self._journal = journal
         self._wakes = wakes
 
-    def enqueue(self, entry: Entry, judge: Callable[[Counts], Admitted]) -> tuple[str, bool]:
+    def enqueue(self, entry: Entry, judge: Judge) -> tuple[str, bool]:
+        return self.enqueue_all([(entry, judge)])[0]
+
+    def enqueue_all(self, wanted: Sequence[tuple[Entry, Judge]]) -> list[tuple[str, bool]]:
+        touched: list[str] = []
         with self._database.writing():
-            if entry.key is not None:
-                found = self._database.run("queue_key", (entry.routine, printable(entry.key))).fetchone()
-                if found is not None:
-                    return str(found[0]), False
-            admitted = judge(self._counts(entry.routine, entry.at, entry.needs))
-            self._journal.append_within(run_id(entry.run), OUTSIDE, admitted.events)
-            for run in admitted.replaces:
-                asked = {"type": "cancel_requested", "version": 1, "by": f"run {entry.run}, which replaces it"}
-                self._journal.append_within(run, OUTSIDE, [asked])
-                self._database.run("wake", {"run": run, "at": entry.at})
-            self._database.run(
-                "put_queue",
-                {
-                    "run": entry.run,
-                    "routine": entry.routine,
-                    "key": None if entry.key is None else printable(entry.key),
-                    "priority": entry.priority,
-                    "places": entry.places,
-                    "at": entry.at,
-                    "stage": admitted.stage,
-                    "wake_at": admitted.wake_at,
-                },
-            )
-        for run in (entry.run, *admitted.replaces):
+            made = [self._enqueue(entry, judge, touched) for entry, judge in wanted]
+        for run in touched:
             self._wakes.notify(run)
-        self._wakes.notify(ENGINE)
+        if touched:
+            self._wakes.notify(ENGINE)
+        return made
+
+    def _enqueue(self, entry: Entry, judge: Judge, touched: list[str]) -> tuple[str, bool]:
+        if entry.key is not None:
+            found = self._database.run("queue_key", (entry.routine, printable(entry.key))).fetchone()
+            if found is not None:
+                return str(found[0]), False
+        admitted = judge(self._counts(entry.routine, entry.at, entry.needs))
+        self._journal.append_within(run_id(entry.run), OUTSIDE, admitted.events)
+        touched.append(entry.run)
+        for run in admitted.replaces:
+            asked = {"type": "cancel_requested", "version": 1, "by": f"run {entry.run}, which replaces it"}
+            self._journal.append_within(run, OUTSIDE, [asked])
+            self._database.run("wake", {"run": run, "at": entry.at})
+            touched.append(run)
+        told = {
+            "run": entry.run,
+            "routine": entry.routine,
+            "key": None if entry.key is None else printable(entry.key),
+            "priority": entry.priority,
+            "places": entry.places,
+            "at": entry.at,
+            "stage": admitted.stage,
+            "wake_at": admitted.wake_at,
+        }
+        self._database.run("put_queue", told)
         return entry.run, True
 
     def counts(self, routine: str, at: float, needs: Needs = EVERYTHING) -> Counts:

@@ -60,6 +60,10 @@ class Admitted:
     stage: Literal["waiting", "settling"] = "waiting"
 
 
+Judge = Callable[[Counts], Admitted]
+"""Decide about an entry, from the counts of the transaction that writes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
     """A run of the queue, as an engine sees it."""
@@ -139,11 +143,15 @@ class Routines(Protocol):
 class Queue(Protocol):
     """The runs of the server that are not done, and the places they take."""
 
-    def enqueue(self, entry: Entry, judge: Callable[[Counts], Admitted]) -> tuple[str, bool]:
+    def enqueue(self, entry: Entry, judge: Judge) -> tuple[str, bool]:
         """Write a run, its journal and its place in the queue in one transaction; return its id, and whether it is new.
 
         `judge` sees the counts of that very transaction. The same routine and key is the same run.
         """
+        ...
+
+    def enqueue_all(self, wanted: Sequence[tuple[Entry, Judge]]) -> list[tuple[str, bool]]:
+        """Do the same for several in one transaction: all are written, or none."""
         ...
 
     def counts(self, routine: str, at: float, needs: Needs = EVERYTHING) -> Counts:
