@@ -21,6 +21,7 @@ REPO = {"a": {"url": "https://x.test/a"}}
     [
         {},
         {"agent": "command", "argv": ["x"]},
+        {"agent": "remote", "remote": {"to": "http", "url": "https://a.test/x"}},
         {"inputs": {"a": {"type": "string"}}, "skill": "s", "state": True, "artifacts": ["*"], "only_if": {"run": "x"}},
         {"repositories": {"a": {"url": "https://x.test/a", "ref": "main", "trusted_ref": "main"}}},
         {"environment": {"base": "host", "setup": {"run": "x"}, "network": "none", "env": {"A": "b"}}},

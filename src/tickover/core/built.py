@@ -18,7 +18,7 @@ from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code", "codex"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex", "remote"})
 SPEAKING = frozenset({"claude-code", "codex"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
@@ -127,7 +127,7 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
     Need("model", EVERY, _model),
     *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
-    *(Need(key, EVERY, _given(key)) for key in ("remote", "isolation")),
+    *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("repositories.ref", EVERY, _refs),
     Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
