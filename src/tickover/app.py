@@ -40,7 +40,7 @@ from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
-from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
@@ -222,6 +222,7 @@ class Tickover:
             with loaded.placing():
                 egress_of(routine, instance, known)
                 verifier_egress_of(routine, instance, known)
+                read_back_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible

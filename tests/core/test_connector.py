@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tickover.core.connector import ConnectorSettings
 from tickover.core.definition import Routine
 from tickover.core.enforcement import Allow, JsonBody, Request, judge_request
 from tickover.core.errors import DefinitionErrors
 from tickover.core.grant import asks_of
-from tickover.core.instance import Instance, egress_of, read_by_checks, verifier_egress_of
+from tickover.core.instance import Instance, egress_of, read_back_of, read_by_checks
 from tickover.core.network import Route
 
 CREDENTIALS = {
@@ -95,21 +96,32 @@ def test_without_the_instances_word_there_is_no_connector() -> None:
         egress_of(routine(MESSAGE), Instance(), {})
     assert {each.code for each in caught.value.problems} == {"connector.unknown"}
     with pytest.raises(DefinitionErrors) as caught:
-        verifier_egress_of(routine(expect=[{"slack": {"channel": "C0ENG"}}]), Instance(), {})
+        read_back_of(routine(expect=[{"slack": {"channel": "C0ENG"}}]), Instance(), {})
     assert [each.code for each in caught.value.problems] == ["connector.unknown"]
 
 
 def test_the_verifier_reads_with_its_own_credential_and_writes_nothing() -> None:
     asks = routine(MESSAGE, expect=[{"slack": {"channel": "C0ENG"}}, {"github": {"repo": "acme/app", "pull": 7}}])
-    egress = verifier_egress_of(asks, OWNER, {})
-    assert egress.policy.judge("slack.com", 443).route is Route.INSPECT
-    assert egress.policy.credentials_for("slack.com", 443) == ("reader",)
-    assert egress.policy.credentials_for("api.github.com", 443) == ("forge",)
-    assert egress.powers.rules == ()
+    ways = read_back_of(asks, OWNER, {})
+    slack, github = ways["slack"], ways["github"]
+    assert slack.policy.judge("slack.com", 443).route is Route.INSPECT
+    assert slack.policy.judge("api.github.com", 443).route is Route.DENY
+    assert slack.policy.credentials_for("slack.com", 443) == ("reader",)
+    assert github.policy.credentials_for("api.github.com", 443) == ("forge",)
+    assert slack.powers.rules == github.powers.rules == ()
     agent = egress_of(asks, OWNER, {})
     assert "reader" not in agent.forms
     assert agent.policy.credentials_for("slack.com", 443) == ("bot",)
     assert read_by_checks(asks, OWNER) == {"reader": ["expect[0].slack"], "forge": ["expect[1].github"]}
+
+
+def test_a_reading_credential_that_may_not_go_to_its_connector_is_told_before_the_run() -> None:
+    by = OWNER.model_copy(
+        update={"connectors": {"slack": ConnectorSettings(credential="bot", verifier_credential="forge")}}
+    )
+    with pytest.raises(DefinitionErrors) as caught:
+        read_back_of(routine(expect=[{"slack": {"channel": "C0ENG"}}]), by, {})
+    assert [each.code for each in caught.value.problems] == ["credential.not_bound"]
 
 
 def test_what_checks_read_with_is_asked_of_the_owner() -> None:

@@ -45,7 +45,7 @@ def read_back(house: House, ways: Ways) -> ReadConnector:
             files={_PROGRAM: program},
             limits=_LIMITS,
         )
-        async with ways.open(Identity.VERIFIER, ways.verifier) as way:
+        async with ways.open(Identity.VERIFIER, ways.read_back(name)) as way:
             sandbox = await way.start(spec)
             try:
                 done = await ran(sandbox, 2 * _SECONDS)

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from tickover.core.caps import CapSettings
 from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
-from tickover.core.connector import KINDS, REPO, Connected, ConnectorSettings, connected, connector_rules
+from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
@@ -221,16 +221,11 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
 
 
 def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
-    """Make the verifier's way out: it reads repositories, connectors and the pages of checks, and no more.
+    """Make the verifier's way out: it reads the routine's repositories and the pages of its checks, and no more.
 
-    Those of the routine's credentials go with it that are bound to one of these hosts, and before them those that
-    connectors are read with. Raises DefinitionErrors.
+    Those of the routine's credentials go with it that are bound to one of these hosts. Raises DefinitionErrors.
     """
-    problems: list[TickoverError] = []
-    connectors = _read_back(routine, instance, problems)
-    if problems:
-        raise DefinitionErrors(problems)
-    return _reading(routine, instance, presets, [*_read_by_verifier(routine), *connectors])
+    return _reading(routine, instance, presets, _read_by_verifier(routine))
 
 
 def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
@@ -239,7 +234,7 @@ def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, P
 
 
 def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
-    credentials = {**read_by_checks(routine, instance), **credentials_of(routine)}
+    credentials = credentials_of(routine)
     problems = list(_unknown(credentials, instance))
     repositories = _repositories(routine.repositories, problems)
     if problems:
@@ -255,6 +250,37 @@ def _goes_to(credential: Credential, place: str) -> bool:
     """Say whether a credential is bound to a place (`host:port`)."""
     host, _, port = place.rpartition(":")
     return any(Endpoint.parse(bound, CREDENTIAL_PORTS).covers(host, int(port)) for bound in credential.hosts)
+
+
+def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> dict[str, Egress]:
+    """Make the way to each connector that checks read: to its host alone, with its reading credential alone.
+
+    Raises DefinitionErrors.
+    """
+    problems = list(_unknown(read_by_checks(routine, instance), instance))
+    asked = _read_back(routine, instance, problems)
+    if problems:
+        raise DefinitionErrors(problems)
+    ways = {}
+    for name, entry in asked.items():
+        reading = instance.connectors[name].reading
+        credentials = [reading] if reading is not None else []
+        policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
+        ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
+        problems += _not_read(name, entry, instance, policy)
+    if problems:
+        raise DefinitionErrors(problems)
+    return ways
+
+
+def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
+    """Yield a reading credential that may not go where its connector answers."""
+    reading = instance.connectors[name].reading
+    _, host, port = read_origin(connected(name, instance.connectors, entry.by).url)
+    if reading is not None and reading not in policy.credentials_for(host, port):
+        text = f"the credential `{reading}` of the connector `{name}` may not go to {host}:{port}"
+        hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
+        yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=entry.by))
 
 
 def checks_of(routine: Routine) -> Iterator[tuple[str, Check]]:
@@ -330,15 +356,16 @@ def _connectors(routine: Routine, instance: Instance, problems: list[TickoverErr
     return asked
 
 
-def _read_back(routine: Routine, instance: Instance, problems: list[TickoverError]) -> list[Asked]:
-    """List the hosts that checks of connectors ask."""
-    asked = []
+def _read_back(routine: Routine, instance: Instance, problems: list[TickoverError]) -> dict[str, Asked]:
+    """Return the hosts that checks of connectors ask, by connector."""
+    asked: dict[str, Asked] = {}
     for key, check in checks_of(routine):
         if check.kind not in KINDS:
             continue
         try:
-            connector: Connected = connected(check.kind, instance.connectors, key)
-            asked.append(Asked(connector.entry, key, inspect=True))
+            asked.setdefault(
+                check.kind, Asked(connected(check.kind, instance.connectors, key).entry, key, inspect=True)
+            )
             if isinstance(check, GitHubCheck) and "{{" not in check.repo and not REPO.fullmatch(check.repo):
                 text = f"{check.repo} is no repository: it is OWNER/NAME"
                 problems.append(UsageError("connector.repo", text, where=Where(key=f"{key}.repo")))
