@@ -126,7 +126,6 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
     Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )

@@ -76,6 +76,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.request = self.server.record.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
+    def finish(self) -> None:
+        super().finish()
+        if self.server.record.tls is not None:  # ours, so the server does not close it
+            self.request.close()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
         """Say nothing."""
 
