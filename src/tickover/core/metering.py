@@ -226,7 +226,8 @@ def lowered(dialect: Dialect, body: dict[str, Any], most: int) -> dict[str, Any]
     limits = {
         name: {**kept, **dict.fromkeys([one for one in _GEMINI_LIMITS if one in kept] or [_GEMINI_LIMITS[0]], most)}
         for name in named
-        for kept in [body.get(name) or {}]
+        for found in [body.get(name)]
+        for kept in [found if isinstance(found, dict) else {}]
     }
     return {**body, **limits}
 
@@ -242,7 +243,10 @@ def rates_of(tokens: Tokens, price: Price) -> Rates:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST else None
+    """Read a number as a server may: `1e6` is one, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return None
+    return int(min(value, _LARGEST))
 
 
 def _names(body: dict[str, JsonValue]) -> Iterator[str]:
