@@ -132,7 +132,6 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
     Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )

@@ -24,6 +24,7 @@ from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
+from tickover.core.metering import Budget
 from tickover.core.network import (
     CREDENTIAL_PORTS,
     Asked,
@@ -38,8 +39,9 @@ from tickover.core.network import (
 )
 from tickover.core.notice import Target as NoticeTarget
 from tickover.core.permission import ConnectorPermission, RequestPermission
+from tickover.core.price import Price, Rates
 from tickover.core.push import push_rules
-from tickover.core.shape import Form, Line, Maybe, Name, Strict
+from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
 CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
@@ -70,6 +72,8 @@ HeaderName = Annotated[str, Form(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", "a header
 Plain = Annotated[str, Form(r"[\x20-\x7e]{0,200}", "at most 200 printable ASCII characters")]
 Word = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "1 to 200 printable ASCII characters, no space")]
 
+ModelName = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "a model's name, in which `*` stands for anything")]
+Usd = Annotated[int | float, Between(0, 1_000_000, whole=False)]
 User = Annotated[str, Form(r"[!-9;-~]{1,200}", "1 to 200 printable ASCII characters, no space and no colon")]
 
 
@@ -127,6 +131,20 @@ class Credential(Strict):
         return CredentialForm(self.kind, name, self.prefix, self.user)
 
 
+class ModelPrice(Strict):
+    """What a model costs, in USD per million tokens; a cache's tokens cost as input does where nothing is said."""
+
+    input: Usd
+    output: Usd
+    cache_read: Maybe[Usd] = None
+    cache_write: Maybe[Usd] = None
+
+    def price(self, model: str) -> Price:
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        return Price(model, Rates(self.input, self.output, read, write))
+
+
 class Instance(Strict):
     """The file `tickover.yaml`."""
 
@@ -134,6 +152,7 @@ class Instance(Strict):
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
     caps: CapSettings = CapSettings()
+    prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -213,6 +232,8 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     if problems:
         raise DefinitionErrors(problems)
     return Egress(
+        budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
+        prices=tuple(each.price(model) for model, each in instance.prices.items()),
         policy=policy,
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),

@@ -12,7 +12,8 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `sealed`, `cut`. When the channel ends, so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `called`, `sealed`, `cut`. When the channel ends,
+so do we: nothing passes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from tickover.core.errors import TickoverError
+from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
@@ -191,6 +193,7 @@ def read_passport(message: Message) -> Passport:
         head=None if message["head"] is None else Head(*message["head"]),
         calls=int(message["calls"]),
         counts=message["counts"],
+        spent=Spent(int(message["spent"][0]), float(message["spent"][1])),
         sealed={name: Sealed(kind, base64.b64decode(value)) for name, (kind, value) in message["sealed"].items()},
         roots=message["roots"].encode("latin-1"),
     )

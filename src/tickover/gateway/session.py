@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
+from tickover.core.metering import NOTHING, Spent
 from tickover.core.receipt import Broken, Head, Identity, Link
 
 
@@ -35,6 +36,7 @@ class Passport:
 
     `deadline` is in seconds of CLOCK_BOOTTIME, as a lease's end counted from before it was asked for. `head`, `calls`
     and `counts` continue the run's chain of receipts: its last link, its calls, its writes by rule; over all attempts.
+    `spent` is what models took of the run's budget, over all attempts, too.
     `sealed` are the credentials that were granted to the run, `roots` certificates that are trusted besides the
     machine's, as PEM.
     """
@@ -47,6 +49,7 @@ class Passport:
     head: Head | None = None
     calls: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = NOTHING
     sealed: Mapping[str, Sealed] = field(default_factory=dict)
     roots: bytes = b""
 
@@ -82,6 +85,29 @@ class Door:
         return f"http://{self.USER}:{self.password}@127.0.0.1:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call to a language model that left, and what it took; model and tools are hostile text.
+
+    `status` is None where no answer came, `cost_usd` where nobody knows the price. `estimated`: the answer did not say,
+    or was cut off. `tools` are the names of those that were offered, None where they are as they were the last time.
+    """
+
+    host: str
+    port: int
+    dialect: str
+    model: str
+    status: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False
+    tools_digest: str = ""
+    tools: tuple[str, ...] | None = None
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -92,6 +118,9 @@ class Witness(Protocol):
         """
 
     async def denied(self, denied: Sequence[Denied]) -> None: ...
+
+    async def called(self, called: Sequence[Called]) -> None:
+        """Journal what these calls to models took."""
 
     async def sealed(self, head: Head) -> None:
         """Journal the head of the chain: what stands before it can no longer be cut off unseen."""

@@ -21,8 +21,10 @@ from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport
 from tickover.gateway.values import SealedValues
 
@@ -69,6 +71,10 @@ class Traffic:
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            meter=Meter(
+                passport.egress.budget, passport.egress.prices, prices(), passport.spent,
+                lambda called: tell("called", called=asdict(called)),
+            ),
         )  # fmt: skip
         self._plane = Plane(
             judge=policy.judge,
