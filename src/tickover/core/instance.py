@@ -123,12 +123,19 @@ class Credential(Strict):
         return CredentialForm(self.kind, name, self.prefix, self.user)
 
 
+class EventSettings(Strict):
+    """What the instance says of events. `own`: the logins under which its routines act outside, for the loop guard."""
+
+    own: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = ()
+
+
 class Instance(Strict):
     """The file `tickover.yaml`."""
 
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
+    events: EventSettings = EventSettings()
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
