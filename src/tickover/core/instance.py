@@ -145,6 +145,12 @@ class ModelPrice(Strict):
         return Price(model, Rates(self.input, self.output, read, write))
 
 
+class EventSettings(Strict):
+    """What the instance says of events. `own`: the logins under which its routines act outside, for the loop guard."""
+
+    own: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = ()
+
+
 class Instance(Strict):
     """The file `tickover.yaml`."""
 
@@ -153,6 +159,7 @@ class Instance(Strict):
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
     caps: CapSettings = CapSettings()
     prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
+    events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
