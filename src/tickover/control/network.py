@@ -21,14 +21,14 @@ from tickover.control.record import Recorder
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
-from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
+from tickover.core.event import ConnectionDenied, Fact, HostReached, ReceiptBegun, ReceiptEnded, ReceiptsSealed
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Denied, Door, GatewayGone, Passport, Sealed, Session
+from tickover.gateway.session import Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -272,6 +272,12 @@ class JournalWitness:
                 for each in denied
             )
         )  # fmt: skip
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        facts = (
+            HostReached(host=each.host, port=each.port, rule=each.rule, identity=self._identity) for each in reached
+        )
+        await self._record.add(*facts)
 
     async def sealed(self, head: Head) -> None:
         await self._record.add(ReceiptsSealed(receipt=head.seq, mac=head.mac))

@@ -251,6 +251,16 @@ class ConnectionDenied(_Fact):
     times: int = Field(default=1, ge=1)
 
 
+class HostReached(_Fact):
+    """A connection was let through: one fact for a host and port of an attempt. `rule` says by what entry."""
+
+    type: Literal["host_reached"] = "host_reached"
+    host: str
+    port: int = Field(ge=1)
+    rule: str
+    identity: Identity = Identity.AGENT
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -422,6 +432,7 @@ KnownFact: TypeAlias = Annotated[
     | ReceiptEnded
     | ReceiptsSealed
     | ConnectionDenied
+    | HostReached
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

@@ -12,7 +12,8 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `sealed`, `cut`. When the channel ends, so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `sealed`, `cut`. When the channel ends, so do we: nothing
+passes.
 """
 
 from __future__ import annotations
