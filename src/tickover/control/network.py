@@ -22,7 +22,15 @@ from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
-from tickover.core.event import ConnectionDenied, Fact, ModelCalled, ReceiptBegun, ReceiptEnded, ReceiptsSealed
+from tickover.core.event import (
+    ConnectionDenied,
+    Fact,
+    HostReached,
+    ModelCalled,
+    ReceiptBegun,
+    ReceiptEnded,
+    ReceiptsSealed,
+)
 from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
@@ -31,7 +39,7 @@ from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Sealed, Session
+from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -323,6 +331,12 @@ class JournalWitness:
                 says = f"{each.host} answered {each.status}: set the credential anew (`tickover secret set`)"
                 self.starved = Cause(Phase.AGENT, CauseCode.MODEL_AUTH, says)
         await self._record.add(*(ModelCalled(**asdict(each), identity=self._identity) for each in called))
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        facts = (
+            HostReached(host=each.host, port=each.port, rule=each.rule, identity=self._identity) for each in reached
+        )
+        await self._record.add(*facts)
 
     async def sealed(self, head: Head) -> None:
         await self._record.add(ReceiptsSealed(receipt=head.seq, mac=head.mac))

@@ -281,6 +281,16 @@ class ModelCalled(_Fact):
         return Tokens(self.input_tokens, self.output_tokens, self.cache_read_tokens, self.cache_write_tokens)
 
 
+class HostReached(_Fact):
+    """A connection was let through: one fact for a host and port of an attempt. `rule` says by what entry."""
+
+    type: Literal["host_reached"] = "host_reached"
+    host: str
+    port: int = Field(ge=1)
+    rule: str
+    identity: Identity = Identity.AGENT
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -453,6 +463,7 @@ KnownFact: TypeAlias = Annotated[
     | ReceiptsSealed
     | ConnectionDenied
     | ModelCalled
+    | HostReached
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

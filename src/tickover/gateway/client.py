@@ -19,7 +19,7 @@ from tickover.core.errors import TickoverError
 from tickover.core.receipt import Broken, Head, Link
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Witness
+from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Witness
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
@@ -328,6 +328,7 @@ async def _tell(witness: Witness, event: str, batch: Sequence[Message]) -> None:
         "linked": lambda: witness.linked([Link.model_validate(each["link"]) for each in batch]),
         "denied": lambda: witness.denied([Denied(**each["denied"]) for each in batch]),
         "called": lambda: witness.called([_called(each["called"]) for each in batch]),
+        "reached": lambda: witness.reached([Reached(**each["reached"]) for each in batch]),
         "sealed": lambda: witness.sealed(Head(*batch[-1]["head"])),
     }
     await told[event]()

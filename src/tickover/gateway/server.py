@@ -12,7 +12,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `called`, `sealed`, `cut`. When the channel ends,
+in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`. When the channel ends,
 so do we: nothing passes.
 """
 

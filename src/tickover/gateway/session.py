@@ -108,6 +108,15 @@ class Called:
     tools: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A host and port that a connection was let through to, and the entry that allowed it."""
+
+    host: str
+    port: int
+    rule: str
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -121,6 +130,9 @@ class Witness(Protocol):
 
     async def called(self, called: Sequence[Called]) -> None:
         """Journal what these calls to models took."""
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        """Journal these: a session tells of a host and port once. The verifier's tells of none."""
 
     async def sealed(self, head: Head) -> None:
         """Journal the head of the chain: what stands before it can no longer be cut off unseen."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tickover.core.receipt import Head, Link, Receipt, receipts_of
-from tickover.gateway.session import Called, Denied
+from tickover.gateway.session import Called, Denied, Reached
 
 
 @dataclass
@@ -16,6 +16,7 @@ class KeptWitness:
 
     links: list[Link] = field(default_factory=list)
     denials: list[Denied] = field(default_factory=list)
+    hosts: list[Reached] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
     writable: asyncio.Event = field(default_factory=asyncio.Event)
@@ -37,6 +38,9 @@ class KeptWitness:
 
     async def called(self, called: Sequence[Called]) -> None:
         self.calls += called
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        self.hosts += reached
 
     async def sealed(self, head: Head) -> None:
         self.heads.append(head)
