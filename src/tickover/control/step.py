@@ -20,7 +20,7 @@ from tickover.control.dispatch import Accepted, RunRequest
 from tickover.control.execute import Attempt
 from tickover.control.failure import told
 from tickover.control.house import House
-from tickover.control.keep import TTL, Kept
+from tickover.control.keep import Kept
 from tickover.control.outside import ask_again_at, ask_outside, contract_of, outside, pending, waits_outside
 from tickover.control.record import Recorder
 from tickover.control.registry import Registry
@@ -80,15 +80,15 @@ class Stepper:
             return await self._park(run, "done", None)
         lease = await asyncio.to_thread(self._lease, run)
         if lease is None:
-            return Wait(self.clock.now() + TTL)
-        async with Kept(self.store.leases, self.store.runs, lease) as kept:
+            return Wait(self.clock.now() + self.house.lease_s)
+        async with Kept(self.store.leases, self.store.runs, lease, ttl=self.house.lease_s) as kept:
             hears = asyncio.create_task(_hear(stop, kept))
             record = Recorder(self.store.journal, self.store.runs, lease)
             record.attempt = row.attempt
             try:
                 return await self._one(record, kept)
             except StaleFenceError:  # somebody else has the run, and says when to look again
-                return Wait(self.clock.now() + TTL)
+                return Wait(self.clock.now() + self.house.lease_s)
             except (TickoverError, OSError) as error:
                 return await self._broken(record, CauseCode.INFRASTRUCTURE, error)
             except Exception as error:
@@ -101,7 +101,7 @@ class Stepper:
         held = self.store.leases.current(run)
         dead = held if held is not None and self.house.is_gone(held.owner) else None
         try:
-            return self.store.leases.acquire(run, self.house.owner, TTL, dead=dead)
+            return self.store.leases.acquire(run, self.house.owner, self.house.lease_s, dead=dead)
         except LeaseHeldError:
             return None
 
