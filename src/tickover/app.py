@@ -18,7 +18,9 @@ from tickover.control.caps import CapsBook
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
+from tickover.control.grants import place_of
 from tickover.control.house import House
+from tickover.control.install import install
 from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.newsdesk import NewsDesk
@@ -26,7 +28,7 @@ from tickover.control.notify import Postman
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
-from tickover.control.registry import Pushed, Registry
+from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
@@ -96,6 +98,8 @@ class GrantView(NamedTuple):
     new: tuple[Ask, ...]
     kept: tuple[Ask, ...]
     gone: tuple[str, ...]
+    version: str = ""
+    """Of a pushed routine: the version that is compared."""
 
     @property
     def differs(self) -> bool:
@@ -294,17 +298,28 @@ class Tickover:
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
-        routine = self.load(folder).routine
-        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == str(folder)}
+        pushed = is_pushed(self.home, folder)
+        routine = (load_pushed(folder) if pushed else self.load(folder)).routine
+        place = place_of(self.home, str(folder))
+        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == place}
         found = change(asks_of(routine, self.secrets.instance()), granted)
         gone = tuple(granted[digest].says for digest in found.gone)
-        return GrantView(routine.name, folder, found.new, found.kept, gone)
+        version = folder.parents[1].name if pushed else ""
+        return GrantView(routine.name, folder, found.new, found.kept, gone, version)
+
+    def pushed_folder(self, name: str) -> Path:
+        """Return the folder of the version that runs next, which `grants_of` and `grant` take. Raises NotFoundError."""
+        return self.registry.folder(name, self.registry.get(name).version)
+
+    def asked(self, name: str) -> list[str]:
+        """Say what a pushed routine asks for and was not granted. Raises NotFoundError."""
+        return [each.says for each in self.grants_of(self.pushed_folder(name)).new]
 
     def grant(self, folder: Path, *, by: str) -> None:
         """Grant a routine exactly what it asks for now."""
         view = self.grants_of(folder)
         items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
-        self.store.grants.replace(view.routine, str(folder), items, by=by)
+        self.store.grants.replace(view.routine, place_of(self.home, str(folder)), items, by=by)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""
@@ -319,17 +334,14 @@ class Tickover:
     async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
         """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
 
-        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        Raises SetupFailed with what npm said, UsageError, NotFoundError, TickoverError where there is no registry.
         """
         name, _, version = build.partition("@")
         package = find("agents", name).package
         if package is None:
             raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
         if not archives:
-            checked(name, version)
-            text = "outside a run a build is installed from npm packages only"
-            hint = "`npm pack` makes them, --from takes them; a run whose routine pins the version asks the registry"
-            raise UsageError("agent.no_archives", text, hint=hint)
+            return await install(self._house(), name, checked(name, version), package)
         builds = Builds(self.home, self.backend)
         (await builds.get(name, version, package, archives)).close()
         return next(each for each in builds.installed(name) if each.version == version)

@@ -133,7 +133,7 @@ def test_every_key_that_asks_for_a_credential_is_named() -> None:
     }
 
 
-def test_the_verifier_reads_repositories_and_pages_with_the_repositories_credentials_only() -> None:
+def test_the_verifier_reads_repositories_and_pages_with_the_credentials_bound_to_them_only() -> None:
     egress = verifier_egress_of(
         routine(
             repositories={"app": {"url": "https://git.test/app", "credential": "forge"}},
@@ -152,7 +152,7 @@ def test_the_verifier_reads_repositories_and_pages_with_the_repositories_credent
     }
     assert routes == {
         "git.test": Route.INSPECT,
-        "status.test": Route.TUNNEL,
+        "status.test": Route.INSPECT,
         "docs.test": Route.DENY,
         "chat.test": Route.DENY,
     }

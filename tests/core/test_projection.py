@@ -456,7 +456,7 @@ def naive_outcome(events: list[Raw]) -> str | None:
 
 
 def naive_reason(events: list[Raw]) -> str:
-    told = [e for e in events if e["type"] in {"verdict_reached", "run_skipped", "attempt_started"}]
+    told = [e for e in events if e["type"] in {"verdict_reached", "run_skipped", "run_missed", "attempt_started"}]
     return str(told[-1]["data"].get("reason", "")) if told else ""
 
 

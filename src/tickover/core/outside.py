@@ -32,15 +32,21 @@ def unknown_writes(row: RunRow) -> int:
 def _denied(row: RunRow) -> Iterator[Finding]:
     of_attempt = [each for each in row.network.denials if each.attempt == row.attempt]
     seen = [each for each in of_attempt if each.identity is not Identity.VERIFIER]
-    if not seen:
-        return
+    least = "at least " if len(row.network.denials) >= NAMED_MOST else ""
+    connections = [each for each in seen if not each.method]
+    requests = [each for each in seen if each.method]  # read one by one, so the host itself was allowed
+    for code, denied in ((FindingCode.HOST_DENIED, connections), (FindingCode.REQUEST_DENIED, requests)):
+        if denied:
+            yield _denial(code, denied, least)
+
+
+def _denial(code: FindingCode, seen: list[DenialRow], least: str) -> Finding:
     times = sum(each.times for each in seen)
     what = "; ".join(_said(each) for each in seen[:_NAMED])
     more = f"; and {len(seen) - _NAMED} more" if len(seen) > _NAMED else ""
     hosts = [f"{each.host}:{each.port}" for each in seen]
-    least = "at least " if len(row.network.denials) >= NAMED_MOST else ""
     text = f"{least}{times} {'was' if times == 1 else 'were'} denied: {what}{more}"
-    yield found(FindingCode.HOST_DENIED, text, detail={"hosts": [*dict.fromkeys(hosts)], "denied": times})
+    return found(code, text, detail={"hosts": [*dict.fromkeys(hosts)], "denied": times})
 
 
 def _said(denial: DenialRow) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from tickover.core.errors import TickoverError
 from tickover.core.receipt import Broken, Head, Link
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Denied, GatewayGone, Passport, Witness
+from tickover.gateway.session import Denied, Door, GatewayGone, Passport, Witness
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
@@ -239,6 +240,12 @@ class ClientSession:
         finally:
             for each in listeners:
                 each.close()
+
+    async def door(self) -> Door:
+        password = secrets.token_urlsafe(32)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await self._process.ask("door", [listener.fileno()], session=self._name, password=password)
+            return Door(listener.getsockname()[1], password)
 
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})

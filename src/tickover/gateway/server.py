@@ -5,6 +5,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
 
     open     a passport (gateway/session.py) -> the authority's certificate
     listen   the session's listeners, as descriptors
+    door     a listener of this machine's own and its password, where there is no sandbox
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
@@ -61,6 +62,7 @@ class Server:
         self._requests: dict[str, Callable[[Message, list[int]], Awaitable[dict[str, Any]]]] = {
             "open": self._open,
             "listen": self._listen,
+            "door": self._door,
             "close": self._close,
             "verify": self._verify,
         }
@@ -119,6 +121,12 @@ class Server:
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
         listeners = [socket.socket(fileno=os.dup(each)) for each in descriptors]
         await self._sessions[message["session"]].listen(listeners)
+        return {}
+
+    async def _door(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
+        [descriptor] = descriptors
+        listener = socket.socket(fileno=os.dup(descriptor))
+        await self._sessions[message["session"]].door(listener, message["password"])
         return {}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
@@ -64,6 +64,24 @@ class Denied:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A proxy on this machine's own loopback interface, for who says its password; it ends with its session.
+
+    The password lets requests in as the session's identity and no further than its `Egress`; it is no credential.
+    """
+
+    port: int
+    password: str = field(repr=False)
+
+    USER: ClassVar[str] = "tickover"
+
+    @property
+    def url(self) -> str:
+        """The proxy's address with its password: for a client's environment, never for its arguments."""
+        return f"http://{self.USER}:{self.password}@127.0.0.1:{self.port}"
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -94,6 +112,9 @@ class Session(Protocol):
 
         They are the gateway's from now on; ours are closed. Raises GatewayGone.
         """
+
+    async def door(self) -> Door:
+        """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
 
     def renew(self, deadline: float) -> None:
         """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""

@@ -92,6 +92,13 @@ class Traffic:
             each.setblocking(False)
         await self._plane.open(Listeners(udp, tcp, proxy, tuple(dialled)))
 
+    async def door(self, listener: socket.socket, password: str) -> None:
+        """Begin to serve a proxy outside of any sandbox, for who says the password."""
+        if not password:
+            raise ValueError("a door has a password")
+        listener.setblocking(False)
+        await self._plane.open(Listeners(proxy=listener, password=password))
+
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
         if not self._fence.renew(deadline):
