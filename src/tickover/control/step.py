@@ -134,9 +134,9 @@ class Stepper:
         if step is NextStep.START:
             return await self._start(accepted, record, kept, row)
         if step is NextStep.END_LOST:
-            return await self._end_lost(accepted, record, row)
+            return await self._end_lost(accepted, record, kept, row)
         if step is NextStep.VERIFY and row.finished is not None:
-            return await self._ask_again(accepted, record, row)
+            return await self._ask_again(accepted, record, kept, row)
         if step is NextStep.VERIFY:
             await judge_left(record, contract_of(accepted.routine))
         return await self._close(accepted.routine, record)
@@ -171,7 +171,7 @@ class Stepper:
             return await self._park(record.run, "waiting", record.row().retry_at)
         return await self._closed(record, await finish(record))
 
-    async def _end_lost(self, accepted: Accepted, record: Recorder, row: RunRow) -> Next:
+    async def _end_lost(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         """End what a dead process left open. What it may have done outside is asked before anything is tried again."""
         await record.add(RunRecovered(note="the process that worked on it is gone"))
         if row.agent_started:
@@ -180,15 +180,15 @@ class Stepper:
         if row.attempts[-1].agent_started:
             which = outside(accepted.routine, row)
             event, now = accepted.request.event, self.clock.now()
-            await ask_outside(self.house, accepted.routine, record, which, event=event, now=now)
+            await ask_outside(self.house, accepted.routine, record, kept, which, event=event, now=now)
         if next_step(record.row()) is NextStep.VERIFY:
             await judge_left(record, contract_of(accepted.routine))
         return await self._close(accepted.routine, record)
 
-    async def _ask_again(self, accepted: Accepted, record: Recorder, row: RunRow) -> Next:
+    async def _ask_again(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         """Ask the checks that wait. They are decided, or the run is looked at again."""
         routine, event = accepted.routine, accepted.request.event
-        await ask_outside(self.house, routine, record, pending(row), event=event, now=self.clock.now())
+        await ask_outside(self.house, routine, record, kept, pending(row), event=event, now=self.clock.now())
         row = record.row()
         if pending(row):
             return await self._park(record.run, "settling", ask_again_at(routine, row, self.clock.now()))
