@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Final, Protocol
 
+from tickover.control.agent_model import model_at
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.receipts import spent_of, traffic_of
@@ -148,7 +149,8 @@ class Ways:
             packages = await self._house.packages()
             self._presets = {**self._presets, PACKAGES: packages.preset}
             self._environment = {**INSIDE, **packages.environment}
-        reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
+        agent = self._house.agent(self._routine.agent_name)
+        reach = agent.reach(self._routine.environment.env, model_at(self._routine))
         self.agent = egress_of(self._routine, self._instance, self._presets, reach)
         if not self.agent.closed:
             self._warming = asyncio.create_task(self._warm())

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Parser
+from tickover.control.agent_model import model_at
 from tickover.control.dispatch import Accepted
 from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
@@ -67,6 +68,7 @@ async def work(
         output_limit=int(routine.limits.output),
         program=prepared.program,
         model=routine.model if isinstance(routine.model, str) else "",
+        model_at=model_at(routine),
         replace_system_prompt=routine.system_prompt == "replace",
         trusted=prepared.resolved.trusted_words,
         schema=_schema(routine, prepared),

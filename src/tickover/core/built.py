@@ -18,8 +18,8 @@ from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code", "codex", "remote"})
-SPEAKING = frozenset({"claude-code", "codex"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "remote"})
+SPEAKING = frozenset({"claude-code", "codex", "loop"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
@@ -72,7 +72,7 @@ def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
 
 
 def _model(routine: Routine) -> Iterator[str]:
-    if routine.model is not None and not (isinstance(routine.model, str) and routine.agent_name in SPEAKING):
+    if routine.model is not None and routine.agent_name not in SPEAKING:
         yield "model"
 
 
