@@ -17,6 +17,7 @@ CLAIM, ARTIFACT, EFFECT, STATE = EvidenceClass
 PASS, FAIL, ERROR, PENDING = CheckResult
 NEVER_AGAIN = {
     CauseCode.MODEL_AUTH,
+    CauseCode.PAUSED,
     CauseCode.LIMIT,
     CauseCode.BUDGET,
     CauseCode.CONDITION_FAILED,

@@ -229,6 +229,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         _bindings(credentials, instance),
         observe=routine.environment.network == "observe",
     )
+    problems += _no_budget(routine, presets, agent)
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
     problems += _not_bound(routine, rules, policy)
     problems += (
@@ -246,6 +247,19 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
     )
+
+
+def _no_budget(routine: Routine, presets: Mapping[str, Preset], agent: Reach) -> Iterator[TickoverError]:
+    """Yield what is wrong where an agent asks a model that is paid for, and nothing bounds it.
+
+    One that answers at an address of the routine's own may be anything, also a model of one's own.
+    """
+    limits = routine.limits
+    paid = agent.calls and any(each.entry in presets for each in agent.asked)
+    if paid and limits.tokens is None and limits.cost_usd is None:
+        text = f"`{routine.agent_name}` asks a model that is paid for, and nothing bounds what it takes"
+        hint = "set `limits.cost_usd`, `limits.tokens` or both"
+        yield UsageError("budget.required", text, hint=hint, where=Where(key="limits"))
 
 
 def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
