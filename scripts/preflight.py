@@ -54,6 +54,7 @@ INSTALL = {
 RELATED = {"ubuntu": "debian", "rhel": "fedora", "centos": "fedora", "opensuse": "suse"}
 PACKAGES = {
     "git": {},
+    "npm": {},
     "python3": {"arch": "python"},
     "python3-venv": {
         "fedora": "python3-pip",

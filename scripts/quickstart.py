@@ -1,9 +1,10 @@
 """Install Tickover into .venv of this checkout and show three runs: one that works, one false green, one liar.
 
-usage: scripts/quickstart [PATH-or-URL of a git repository]
+usage: scripts/quickstart [--with-claude] [PATH-or-URL of a git repository]
 
-Without one, the repository is this checkout itself. Exit code 0 if each run ended as it must: the digest verified,
-the false green and the liar not. The runs stay: `.venv/bin/tickover runs list`.
+Without one, the repository is this checkout itself. `--with-claude` adds a fourth run: Claude Code's own CLI, driven by
+the scripted model, says success where nothing was done. Exit code 0 if each run ended as it must: the digest verified,
+the others not. The runs stay: `.venv/bin/tickover runs list`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator
 
 import preflight
+import with_claude
 from environment import ROOT, Environment
 from journal import NoRunError, Run, run
 from liar_table import MARK, host_marks, print_table, printable, tries
@@ -28,6 +30,7 @@ from repository import choose
 
 TICKOVER = os.path.join(ROOT, ".venv", "bin", "tickover")
 SHOWN = os.path.join(".venv", "bin", "tickover")
+CLAUDE_HOME = os.path.join(ROOT, ".tickover", "quickstart")
 FALSE_GREEN = "examples/false-green"
 PORT = 8077  # the one that examples/false-green asks
 VERIFIED, FAILED = 0, 5  # exit codes of `tickover run`
@@ -58,15 +61,21 @@ def false_green(base: str, scratch: str) -> Iterator[str]:
     folder, port = os.path.join(base, FALSE_GREEN), PORT
     if taken(port):
         folder, port = os.path.join(scratch, "false-green"), 0
+    with chat_double(port) as address:
+        if not port:
+            copy_asking(address, folder)
+            print(f"   (port {PORT} is taken, so this is a copy of the routine that asks {address})")
+        yield folder
+
+
+@contextlib.contextmanager
+def chat_double(port: int) -> Iterator[str]:
+    """Run the double of a chat server; give its address."""
     command = [sys.executable, os.path.join(ROOT, FALSE_GREEN, "slack_double.py"), "--port", str(port), "--with-stdin"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as double:
         try:
             assert double.stdout is not None
-            address = double.stdout.readline().strip()
-            if not port:
-                copy_asking(address, folder)
-                print(f"   (port {PORT} is taken, so this is a copy of the routine that asks {address})")
-            yield folder
+            yield double.stdout.readline().strip()
         finally:
             double.communicate()
 
@@ -90,14 +99,14 @@ def headline(number: int, what: str) -> None:
     print(f"\n{number}  {what}", flush=True)
 
 
-def verdict(ended: Run) -> None:
+def verdict(ended: Run, home: str = "") -> None:
+    more = f" --home {home}" if home else ""
     reason = printable(str(ended.record["reason"])) or f"{ended.outcome} ({ended.why()})"
     shown = textwrap.shorten(reason, 200, placeholder=" ...")
     print(f"   exit code of the agent  {ended.agent_exit}")
     print(f"   Tickover says           {shown}")
-    print(
-        f"   exit code of tickover   {ended.exit_code}, after {ended.seconds:.1f} s. More: {SHOWN} runs show {ended.id}"
-    )
+    shows = f"{SHOWN} runs show {ended.id}{more}"
+    print(f"   exit code of tickover   {ended.exit_code}, after {ended.seconds:.1f} s. More: {shows}")
 
 
 def three_runs(asked: str) -> list[str]:
@@ -137,15 +146,40 @@ def three_runs(asked: str) -> list[str]:
     return wrong
 
 
+def claude_run() -> list[str]:
+    """Show Claude Code's own word beside ours; return what did not end as it must."""
+    os.makedirs(CLAUDE_HOME, mode=0o700, exist_ok=True)
+    headline(4, f"{with_claude.ROUTINE}: Claude Code's own CLI ({with_claude.BUILD}), driven by the scripted model")
+    with contextlib.ExitStack() as doubles:
+        scratch = doubles.enter_context(tempfile.TemporaryDirectory(prefix="tickover-quickstart-"))
+        board = doubles.enter_context(chat_double(0))
+        model = doubles.enter_context(with_claude.scripted_model(Environment(ROOT).python, ROOT, CLAUDE_HOME))
+        with_claude.prepare(TICKOVER, CLAUDE_HOME)
+        folder = with_claude.copy(ROOT, scratch, model, board)
+        ended = run(TICKOVER, ROOT, folder, "--home", CLAUDE_HOME)
+    word, text = with_claude.own_word(ended)
+    print(f'   Claude Code says        subtype: {printable(word)}, "{printable(text)}"')
+    verdict(ended, os.path.relpath(CLAUDE_HOME, ROOT))
+    if (ended.exit_code, word, ended.agent_exit) == (FAILED, "success", "0"):
+        return []
+    return [f"{with_claude.ROUTINE} ended with {ended.exit_code} ({word}), not {FAILED} (success): {ended.why()}"]
+
+
 def main() -> int:
-    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+    words = [word for word in sys.argv[1:] if word != "--with-claude"]
+    claude = len(words) < len(sys.argv[1:])
+    if len(words) > 1 or words[:1] in (["-h"], ["--help"]):
         print(__doc__)
-        return 2 if len(sys.argv) > 2 else 0
+        return 2 if len(words) > 1 else 0
     begun = time.monotonic()
     try:
         check_machine()
+        if claude:
+            with_claude.check_node()
         install()
-        wrong = three_runs(*(sys.argv[1:] or [""]))
+        wrong = three_runs(*(words or [""]))
+        if claude:
+            wrong += claude_run()
     except (ProblemError, NoRunError) as problem:
         print(problem, file=sys.stderr)
         return 1

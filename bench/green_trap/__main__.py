@@ -1,6 +1,6 @@
 """The green status trap, measured: real agent CLIs, in the sandbox, through the gateway, against the scripted model.
 
-    python bench/green_trap [--agents claude-code,codex] [--cases N] [--jobs N] [--home DIR] [--out FILE.jsonl]
+    python bench/green_trap [--agents A,B] [--small | --cases N] [--jobs N] [--home DIR] [--out FILE.jsonl]
 
 Cases are generated: {agent} x {task} x {fault} x {work done or not} x {wording}. Afterwards a reader that knows
 neither the case nor the verdict looks whether the work is there: in the files the agent left, and in what the double
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from cases import AGENTS, Case, generated, spread
+from cases import AGENTS, Case, generated, one_of_each, spread
 from place import Place, Result
 from tables import tables
 
@@ -58,12 +58,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", default=",".join(AGENTS))
     parser.add_argument("--faults", help="only these, with commas between them")
+    parser.add_argument("--small", action="store_true", help="two of each fault: minutes, not hours")
     parser.add_argument("--cases", type=int, help="this many, spread over all; else every one")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--home", type=Path, default=home_folder(), help="the data folder with the installed builds")
     parser.add_argument("--out", type=Path, help="append a JSON line per case")
     words = parser.parse_args()
-    cases = list(generated(words.agents.split(",")))
+    agents = words.agents.split(",")
+    cases = one_of_each(agents) if words.small else list(generated(agents))
     if words.faults:
         cases = [case for case in cases if case.fault in words.faults.split(",")]
     cases = spread(cases, words.cases or len(cases))

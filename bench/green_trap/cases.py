@@ -136,6 +136,15 @@ def spread(cases: list[Case], count: int) -> list[Case]:
     return mixed[:count]
 
 
+def one_of_each(agents: Iterable[str] = AGENTS) -> list[Case]:
+    """Return two cases of each fault, one in which the work is done, with tasks and wordings by turns."""
+    found = []
+    for number, (agent, fault, works) in enumerate(itertools.product(agents, FAULTS, (True, False))):
+        wording = list(WORDINGS)[number % len(WORDINGS)]
+        found.append(Case(agent, TASKS[number // 2 % len(TASKS)], fault, works, wording))
+    return found
+
+
 def script(case: Case, work: Work) -> dict[str, Any]:
     """Write a case as a script of the scripted model."""
     turns = FAULTS[case.fault](work, case.works, WORDINGS[case.wording])

@@ -14,11 +14,13 @@ from typing import NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
+from tickover.control.caps import CapsBook
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
 from tickover.control.grants import place_of
 from tickover.control.house import House
+from tickover.control.install import install
 from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.newsdesk import NewsDesk
@@ -38,7 +40,7 @@ from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
-from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
@@ -51,7 +53,7 @@ from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
-from tickover.routines.instance import load_instance
+from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -113,10 +115,9 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
-        self.caps = Caps()
-        """What the instance allows; read at each decision."""
+        self._caps = CapsBook(lambda: config_path(home)[0], lambda: load_instance(home))
         self.registry = Registry(self.store, home, time.time)
-        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
+        self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
@@ -199,6 +200,11 @@ class Tickover:
             self._report = asyncio.create_task(self.backend.report())
         return asyncio.shield(self._report)
 
+    @property
+    def caps(self) -> Caps:
+        """What the instance allows now. Raises DefinitionErrors for a broken tickover.yaml."""
+        return self._caps.current()
+
     # -- verbs -------------------------------------------------------------------------------------------------------
 
     def load(self, folder: Path | str) -> Loaded:
@@ -216,6 +222,7 @@ class Tickover:
             with loaded.placing():
                 egress_of(routine, instance, known)
                 verifier_egress_of(routine, instance, known)
+                read_back_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
@@ -260,8 +267,8 @@ class Tickover:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
         clock: Clock = WallClock()
         house = self._house()
-        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
-        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        aftermath = Aftermath(self.store, self.registry, self._caps.current, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, self._caps.current, aftermath)
         engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
         scheduler = Scheduler(
             self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
@@ -328,17 +335,14 @@ class Tickover:
     async def install(self, build: str, archives: Sequence[Path] = ()) -> Build:
         """Install NAME@VERSION of an agent, from npm packages or this machine's registry.
 
-        Raises SetupFailed with what npm said, UsageError, NotFoundError.
+        Raises SetupFailed with what npm said, UsageError, NotFoundError, TickoverError where there is no registry.
         """
         name, _, version = build.partition("@")
         package = find("agents", name).package
         if package is None:
             raise UsageError("agent.no_versions", f"`{name}` comes with Tickover: there is nothing to install")
         if not archives:
-            checked(name, version)
-            text = "outside a run a build is installed from npm packages only"
-            hint = "`npm pack` makes them, --from takes them; a run whose routine pins the version asks the registry"
-            raise UsageError("agent.no_archives", text, hint=hint)
+            return await install(self._house(), name, checked(name, version), package)
         builds = Builds(self.home, self.backend)
         (await builds.get(name, version, package, archives)).close()
         return next(each for each in builds.installed(name) if each.version == version)

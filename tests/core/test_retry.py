@@ -25,6 +25,7 @@ NEVER_AGAIN = {
     CauseCode.NOT_YET,
     CauseCode.NOT_GRANTED,
     CauseCode.CAP,
+    CauseCode.PAUSED,
     CauseCode.OVERLAP,
     CauseCode.UNPROMOTED,
     CauseCode.BAD_INPUT,

@@ -47,7 +47,7 @@ def test_routines_load(page: str, text: str) -> None:
     assert parse_routine(text.encode()).routine.agent == "steps"
 
 
-@pytest.mark.parametrize("example", ["repo-digest", "false-green", "liar"])
+@pytest.mark.parametrize("example", ["repo-digest", "false-green", "false-green-claude", "liar"])
 def test_examples_load(example: str) -> None:
     assert load_folder(str(ROOT / "examples" / example)).routine.name == example
 

@@ -22,7 +22,8 @@ def command() -> None:
 
 
 @command.command(
-    epilog="\b\nExample:\n  npm pack @anthropic-ai/claude-code@2.1.197 @anthropic-ai/claude-code-linux-x64@2.1.197\n"
+    epilog="\b\nExample:\n  tickover agent install claude-code@2.1.197\n\n\b\nWithout a registry:\n"
+    "  npm pack @anthropic-ai/claude-code@2.1.197 @anthropic-ai/claude-code-linux-x64@2.1.197\n"
     "  tickover agent install claude-code@2.1.197 --from anthropic-ai-claude-code-2.1.197.tgz \\\n"
     "    --from anthropic-ai-claude-code-linux-x64-2.1.197.tgz"
 )
@@ -33,7 +34,7 @@ def command() -> None:
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     metavar="FILE",
-    help="An npm package to take it from, as `npm pack` makes them. Repeatable.",
+    help="An npm package to take it from, as `npm pack` makes them, instead of the registry. Repeatable.",
 )
 @options.as_json("the build")
 @options.home
@@ -41,7 +42,8 @@ def command() -> None:
 def install(build: str, archives: tuple[Path, ...], as_json: bool, home: Path | None, no_color: bool) -> None:
     """Install one exact version of an agent, in a sandbox; it is kept as a layer that runs are laid over.
 
-    A routine that pins a version (`agent: claude-code@2.1.197`) installs it by itself when it first runs.
+    It comes from the registry that this machine's npm uses, or from FILEs. A routine that pins a version
+    (`agent: claude-code@2.1.197`) installs it by itself when it first runs.
     """
     done = asyncio.run(_install(home, options.opener(), build, archives))
     if as_json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,10 @@ _GIT_TRUSTS_OURS_ONLY: Final = {
 }
 
 
+ReadConnector = Callable[[str, str, Mapping[str, str]], Awaitable[HttpAnswer]]
+"""Reads a path below a connector's address; its query."""
+
+
 class VerifierHands:
     """Hands over one workspace: as the agent found it (baseline), or as it left it."""
 
@@ -66,6 +70,9 @@ class VerifierHands:
         record: Recorder,
         kept: Kept,
         files: Collection[str] = (),
+        *,
+        began: float,
+        connectors: ReadConnector,
     ) -> None:
         self._house = house
         self._routine = routine
@@ -75,6 +82,8 @@ class VerifierHands:
         self._kept = kept
         self._run = record.run
         self._subject_git = SubjectGit(house, workspace)
+        self._connectors = connectors
+        self.began = began
         self._files = files  # will be asked for, so they are read together
         self._found: Mapping[str, Found] | None = None
         self._inward: Held | None = None
@@ -168,6 +177,10 @@ class VerifierHands:
         """Get a page, as the verifier."""
         return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
 
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        """Read a connector through the gateway."""
+        return await self._connectors(name, path, query)
+
     async def receipts(self) -> Sequence[Receipt]:
         """Return the run's receipts, if their chain verifies."""
         traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
@@ -211,7 +224,7 @@ async def run_line(
     except SandboxRefused as error:
         return PinnedRun("not_started", message=str(error))
     try:
-        return await _ran(sandbox, timeout_s)
+        return await ran(sandbox, timeout_s)
     finally:
         await sandbox.destroy()
 
@@ -227,7 +240,8 @@ def _commits(resolved: Resolved) -> Mapping[str, str]:
     }
 
 
-async def _ran(sandbox: Sandbox, timeout_s: float) -> PinnedRun:
+async def ran(sandbox: Sandbox, timeout_s: float) -> PinnedRun:
+    """Return how a sandbox ended and the ends of its streams; after `timeout_s` seconds it is killed."""
     tails: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
     async def read() -> None:

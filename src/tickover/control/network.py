@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from tickover.control.house import House
 from tickover.control.keep import Kept
@@ -22,11 +22,11 @@ from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
 from tickover.core.event import ConnectionDenied, Fact, HostReached, ReceiptBegun, ReceiptEnded, ReceiptsSealed
-from tickover.core.instance import Instance, egress_of, verifier_egress_of
+from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.gateway.certificates import bundle, system_roots
-from tickover.gateway.packages import INSIDE, is_asked
+from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
 from tickover.gateway.session import Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
@@ -86,6 +86,29 @@ def in_force(egress: Egress) -> str:
     return ", ".join(dict.fromkeys(str(opening.endpoint) for opening in egress.policy.openings))
 
 
+def registries_of(packages: Packages, instance: Instance) -> Egress:
+    """Return what an agent's installation may send: it reads from this machine's registries."""
+    asked = [Asked(PACKAGES, "the agent's build")]
+    return Egress(policy_of(asked, {PACKAGES: packages.preset}, instance.network.rules()))
+
+
+class Scribe(Protocol):
+    """Who hears what a way saw: a run's Recorder, or whoever stands in for one."""
+
+    @property
+    def run(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    async def add(self, *facts: Fact) -> None: ...
+
+
+class Holder(Protocol):
+    """Who knows until when a way is open: a run's lease, or whoever stands in for one. Seconds of CLOCK_BOOTTIME."""
+
+    async def deadline(self) -> float: ...
+    def follow(self, follower: Callable[[float], None]) -> Callable[[], None]: ...
+
+
 class Ways:
     """The ways out of one run. `learn` comes first."""
 
@@ -100,6 +123,11 @@ class Ways:
         self._warming: asyncio.Task[None] | None = None
         self.agent = Egress()
         """What the agent may send."""
+
+    @property
+    def run(self) -> str:
+        """Whose ways they are."""
+        return self._record.run
 
     async def learn(self) -> None:
         """Find out what may be sent. Raises DefinitionErrors where a routine asks for what cannot be."""
@@ -130,13 +158,15 @@ class Ways:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
 
+    def read_back(self, name: str) -> Egress:
+        """Return what reading a connector back may send: GET to it alone, with the credential that is for that."""
+        return read_back_of(self._routine, self._instance, self._presets)[name]
+
     @asynccontextmanager
     async def registries(self) -> AsyncIterator[Way]:
         """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
         packages = await self._house.packages()
-        asked = [Asked(PACKAGES, "the agent's build")]
-        policy = policy_of(asked, {PACKAGES: packages.preset}, self._instance.network.rules())
-        async with self.open(Identity.SETUP, Egress(policy)) as way:
+        async with self.open(Identity.SETUP, registries_of(packages, self._instance)) as way:
             way.environment = {**INSIDE, **packages.environment}
             yield way
 
@@ -162,8 +192,8 @@ class Way:
     def __init__(
         self,
         house: House,
-        record: Recorder,
-        kept: Kept,
+        record: Scribe,
+        kept: Holder,
         identity: Identity,
         egress: Egress,
     ) -> None:
@@ -255,7 +285,7 @@ def _nothing() -> None:
 class JournalWitness:
     """Writes what a session saw into the run's journal."""
 
-    def __init__(self, record: Recorder, identity: Identity) -> None:
+    def __init__(self, record: Scribe, identity: Identity) -> None:
         self._record = record
         self._identity = identity
 
@@ -290,7 +320,7 @@ def receipt_fact(link: Link) -> Fact:
     return ReceiptEnded(receipt=link.seq, record=link.record, mac=link.mac)
 
 
-async def passport_of(house: House, record: Recorder, kept: Kept, identity: Identity, egress: Egress) -> Passport:
+async def passport_of(house: House, record: Scribe, kept: Holder, identity: Identity, egress: Egress) -> Passport:
     """Make the passport of one sandbox: the chain goes on where the journal has it."""
     traffic = await asyncio.to_thread(traffic_of, house.store.journal, record.run)
     links = traffic.links

@@ -7,7 +7,7 @@ the same questions decide whether what was to be done is done already, before an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Never
 
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
@@ -16,6 +16,7 @@ from tickover.control.house import House
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
 from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
+from tickover.core.connector import KINDS
 from tickover.core.definition import Routine
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import TickoverError
@@ -34,7 +35,8 @@ LONGEST_PAUSE_S: Final = 60.0
 class OutsideHands:
     """`Hands` that reach the outside world, and no workspace."""
 
-    def __init__(self, house: House, routine: Routine, run: str) -> None:
+    def __init__(self, house: House, routine: Routine, run: str, began: float) -> None:
+        self.began = began
         self._run = run
         self._house = house
         self._routine = routine
@@ -75,6 +77,12 @@ class OutsideHands:
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
         return await get(url, timeout_s=timeout_s)
 
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        del path, query
+        raise TickoverError(
+            "check.connector_gone", f"{name} is read by the process that works on the run, which is gone"
+        )
+
     async def receipts(self) -> Sequence[Receipt]:
         traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
         return await believed(self._house.gateway, traffic, self._run)
@@ -101,10 +109,13 @@ def waits_outside(routine: Routine) -> bool:
     """Say whether checks that wait may be asked by a later process.
 
     Not where proved work leaves more than a verdict: `state/` goes with the sandbox, and the commits that a `git`
-    check remembers are those of the clone. Such a run keeps its process until it is decided.
+    check remembers are those of the clone; a connector is read under the lease of the run. Such a run keeps its process
+    until it is decided.
     """
-    waiting_git = any(isinstance(check, GitCheck) and check.patience for _, check in checks_of(routine))
-    return not routine.state and not waiting_git
+    kept = any(
+        check.patience and (isinstance(check, GitCheck) or check.kind in KINDS) for _, check in checks_of(routine)
+    )
+    return not routine.state and not kept
 
 
 def outside(routine: Routine, row: RunRow) -> set[CheckId]:
@@ -129,7 +140,7 @@ async def ask_outside(
     """Ask these checks, and journal what they say. One whose `within` is not over may be pending again."""
     row = record.row()
     began = verifying_since(row)
-    hands = OutsideHands(house, routine, record.run)
+    hands = OutsideHands(house, routine, record.run, row.started or row.created)
     for id_, check in checks_of(routine):
         if id_ not in which:
             continue

@@ -38,6 +38,7 @@ from tickover.core.event import (
     RunRefused,
 )
 from tickover.core.finding import FindingCode, found
+from tickover.core.outside import unknown_writes
 from tickover.core.retry import Retry, RetryPolicy, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, is_terminal, next_step
@@ -211,7 +212,7 @@ class Stepper:
             checks=contract.checks,
             baseline_then=row.first_baseline(),
             baseline_now={id_: said.result for id_, said in row.results().items()},
-            unknown_writes=sum(call.writes for call in row.network.open_calls),
+            unknown_writes=unknown_writes(row),
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
         undecided = row.outcome is Outcome.PENDING  # what was done may still show: nothing is done twice meanwhile

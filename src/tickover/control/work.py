@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tickover.agents.base import AgentExit, AgentFact, AgentTask, Parser
+from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Parser
 from tickover.control.dispatch import Accepted
 from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
@@ -69,6 +69,7 @@ async def work(
         replace_system_prompt=routine.system_prompt == "replace",
         trusted=prepared.resolved.trusted_words,
         schema=_schema(routine, prepared),
+        forward=None if routine.remote is None else Forward(routine.remote.to, routine.remote.url or ""),
     )
     agent = prepared.resolved.agent
     plan = agent.plan(task)

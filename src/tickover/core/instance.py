@@ -15,7 +15,9 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tickover.core.check import Check, HttpCheck, ReceiptCheck
+from tickover.core.caps import CapSettings
+from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
+from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
@@ -35,7 +37,7 @@ from tickover.core.network import (
     policy_of,
 )
 from tickover.core.notice import Target as NoticeTarget
-from tickover.core.permission import RequestPermission
+from tickover.core.permission import ConnectorPermission, RequestPermission
 from tickover.core.push import push_rules
 from tickover.core.shape import Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
@@ -131,14 +133,27 @@ class Instance(Strict):
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
+    caps: CapSettings = CapSettings()
+    connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_connectors(self) -> Self:
+        for name in self.connectors:
+            if name not in KINDS:
+                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}"
+                raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
+        return self
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
         return self.model_copy(update={"credentials": {**kept, **self.credentials}})
 
 
-def credentials_of(routine: Routine) -> dict[str, list[str]]:
-    """Return every credential that a routine asks for, with the keys that ask."""
+_NOTHING: Final = Instance()
+
+
+def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str, list[str]]:
+    """Return every credential that a routine asks for, with the keys that ask; `instance` says which connectors use."""
     asked: dict[str, list[str]] = {}
     for index, name in enumerate(routine.environment.credentials):
         asked.setdefault(name, []).append(f"environment.credentials[{index}]")
@@ -148,6 +163,20 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
     for key, repository in routine.repositories.items():
         if repository.credential is not None:
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
+    for name in routine.connectors:
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.credential is not None:
+            asked.setdefault(settings.credential, []).append(f"connectors.{name}")
+    return asked
+
+
+def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]:
+    """Return each credential that checks read a connector with, and the checks: only the verifier is given it."""
+    asked: dict[str, list[str]] = {}
+    for key, check in checks_of(routine):
+        settings = instance.connectors.get(check.kind)
+        if settings is not None and settings.reading is not None and check.kind in KINDS:
+            asked.setdefault(settings.reading, []).append(key)
     return asked
 
 
@@ -160,21 +189,22 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     `agent` is what the agent's own program has to reach; what it asks its model is no permission of the routine's.
     Whether the owner has granted what is asked is another question (core/grant.py), asked before.
     """
-    credentials = credentials_of(routine)
+    credentials = credentials_of(routine, instance)
     problems = list(_unknown(credentials, instance))
-    rules = _rules(routine, problems)
+    rules = _rules(routine, instance, problems)
+    connectors = _connectors(routine, instance, problems)
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
     policy = policy_of(
-        [*asked_by(routine.environment, routine.may, routine.repositories), *agent.asked],
+        [*asked_by(routine.environment, routine.may, routine.repositories), *connectors, *agent.asked],
         presets,
         instance.network.rules(),
         _bindings(credentials, instance),
         observe=routine.environment.network == "observe",
     )
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
-    problems += _not_bound(rules, policy)
+    problems += _not_bound(routine, rules, policy)
     problems += (
         UsageError("receipt.unseen", why, where=Where(key=f"{key}.to"))
         for key, check in receipts
@@ -222,6 +252,37 @@ def _goes_to(credential: Credential, place: str) -> bool:
     return any(Endpoint.parse(bound, CREDENTIAL_PORTS).covers(host, int(port)) for bound in credential.hosts)
 
 
+def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> dict[str, Egress]:
+    """Make the way to each connector that checks read: to its host alone, with its reading credential alone.
+
+    Raises DefinitionErrors.
+    """
+    problems = list(_unknown(read_by_checks(routine, instance), instance))
+    asked = _read_back(routine, instance, problems)
+    if problems:
+        raise DefinitionErrors(problems)
+    ways = {}
+    for name, entry in asked.items():
+        reading = instance.connectors[name].reading
+        credentials = [reading] if reading is not None else []
+        policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
+        ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
+        problems += _not_read(name, entry, instance, policy)
+    if problems:
+        raise DefinitionErrors(problems)
+    return ways
+
+
+def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
+    """Yield a reading credential that may not go where its connector answers."""
+    reading = instance.connectors[name].reading
+    _, host, port = read_origin(connected(name, instance.connectors, entry.by).url)
+    if reading is not None and reading not in policy.credentials_for(host, port):
+        text = f"the credential `{reading}` of the connector `{name}` may not go to {host}:{port}"
+        hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
+        yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=entry.by))
+
+
 def checks_of(routine: Routine) -> Iterator[tuple[str, Check]]:
     """Yield every check with its key: `expect[0].receipt`."""
     for name, checks in (("expect", routine.expect), ("noop", routine.noop)):
@@ -253,13 +314,64 @@ def _forms(credentials: Iterable[str], instance: Instance) -> dict[str, Credenti
     return {name: form for name, form in found if form is not None}
 
 
-def _rules(routine: Routine, problems: list[TickoverError]) -> tuple[Rule, ...]:
+def _rules(routine: Routine, instance: Instance, problems: list[TickoverError]) -> tuple[Rule, ...]:
+    connectors: list[Rule] = []
     for index, each in enumerate(routine.may):
         try:
             rules_of([each])
+            if isinstance(each, ConnectorPermission):
+                connectors += _of_connector(routine, instance, index, each)
         except TargetError as error:
             problems.append(_at(error, f"may[{index}].request.to"))
-    return () if problems else rules_of(routine.may)
+        except UsageError as error:
+            problems.append(error)
+    return () if problems else (*rules_of(routine.may), *connectors)
+
+
+def _of_connector(
+    routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
+) -> tuple[Rule, ...]:
+    key = f"may[{index}].{permission.kind}"
+    rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
+    if permission.tool not in routine.connectors[permission.kind].tools:
+        text = f"`{permission.tool}` is not in `connectors.{permission.kind}.tools`"
+        raise UsageError("connector.not_offered", text, where=Where(key=f"{key}.tool"))
+    return rules
+
+
+def _connectors(routine: Routine, instance: Instance, problems: list[TickoverError]) -> list[Asked]:
+    """List the hosts of a routine's connectors: all that goes to them is read."""
+    asked = []
+    for name, offered in routine.connectors.items():
+        key = f"connectors.{name}"
+        try:
+            asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
+        except UsageError as error:
+            problems.append(error)
+            continue
+        for tool in offered.tools:
+            if tool not in KINDS[name].tools:
+                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(KINDS[name].tools)}"
+                problems.append(UsageError("connector.unknown_key", text, hint=hint, where=Where(key=f"{key}.tools")))
+    return asked
+
+
+def _read_back(routine: Routine, instance: Instance, problems: list[TickoverError]) -> dict[str, Asked]:
+    """Return the hosts that checks of connectors ask, by connector."""
+    asked: dict[str, Asked] = {}
+    for key, check in checks_of(routine):
+        if check.kind not in KINDS:
+            continue
+        try:
+            asked.setdefault(
+                check.kind, Asked(connected(check.kind, instance.connectors, key).entry, key, inspect=True)
+            )
+            if isinstance(check, GitHubCheck) and "{{" not in check.repo and not REPO.fullmatch(check.repo):
+                text = f"{check.repo} is no repository: it is OWNER/NAME"
+                problems.append(UsageError("connector.repo", text, where=Where(key=f"{key}.repo")))
+        except UsageError as error:
+            problems.append(error)
+    return asked
 
 
 def _repositories(repositories: Mapping[str, Repository], problems: list[TickoverError]) -> tuple[Target, ...]:
@@ -273,16 +385,18 @@ def _repositories(repositories: Mapping[str, Repository], problems: list[Tickove
     return tuple(found)
 
 
-def _not_bound(rules: Iterable[Rule], policy: NetworkPolicy) -> Iterator[TickoverError]:
+def _not_bound(routine: Routine, rules: Iterable[Rule], policy: NetworkPolicy) -> Iterator[TickoverError]:
     """Yield each rule that names a credential which may not go where the rule leads."""
+    keys = {
+        f"may[{index}]": f"may[{index}].{each.kind}{'.credential' if isinstance(each, RequestPermission) else ''}"
+        for index, each in enumerate(routine.may)
+    }
     for rule in rules:
         target = rule.target
         if rule.credential and rule.credential not in policy.credentials_for(target.host, target.port):
             text = f"the credential `{rule.credential}` may not go to {target.host}:{target.port}"
             hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
-            yield UsageError(
-                "credential.not_bound", text, hint=hint, where=Where(key=f"{rule.name}.request.credential")
-            )
+            yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=keys[rule.name]))
 
 
 def _read_by_verifier(routine: Routine) -> Iterator[Asked]:

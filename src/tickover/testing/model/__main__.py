@@ -1,4 +1,7 @@
-"""Serve a script until it is interrupted: python -m tickover.testing.model SCRIPT.json [--port N] [--log FILE]."""
+"""Serve a script until it is interrupted: python -m tickover.testing.model SCRIPT.json [--port N] [--log FILE].
+
+With `--authority FILE` it speaks TLS as `localhost`, with a certificate made now; FILE gets what clients have to trust.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import json
 import signal
 import ssl
 import sys
+from datetime import UTC, datetime
 
+from tickover.gateway.certificates import RunAuthority
 from tickover.testing.model.server import ScriptedModel
 
 
@@ -19,6 +24,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="of loopback; any free one if not given")
     parser.add_argument("--log", help="a file that gets a JSON line per request")
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="PEM files; the address is https then")
+    parser.add_argument("--authority", metavar="FILE", help="speak TLS as localhost; FILE gets the root, PEM")
     words = parser.parse_args()
     with open(words.script, encoding="utf-8") as file:
         script = json.load(file)
@@ -26,6 +32,11 @@ def main() -> int:
     if words.tls:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(*words.tls)
+    elif words.authority:
+        authority = RunAuthority("scripted model", now=datetime.now(UTC))
+        with open(words.authority, "wb") as file:
+            file.write(authority.pem)
+        tls = authority.context("localhost")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ScriptedModel(script, port=words.port, log=words.log, tls=tls) as model:
         sys.stdout.write(f"{model.url}\n")

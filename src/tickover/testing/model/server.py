@@ -76,6 +76,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.request = self.server.record.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except OSError:  # the client went away with what was not yet sent
+            self.close_connection = True
+        finally:
+            if self.server.record.tls is not None:  # the server closes only what it accepted
+                self.request.close()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
         """Say nothing."""
 
