@@ -6,14 +6,13 @@ All that a later process needs to carry the run out stands in its journal, the b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tickover.control.dispatch import LONGEST_INPUTS
 from tickover.control.registry import Registry
 from tickover.core.admission import Asked, Caps, Counts, Needs, Refusal, admit, needs
-from tickover.core.built import not_yet
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Input, Routine
 from tickover.core.errors import UsageError
@@ -59,7 +58,7 @@ class Desk:
         now = self.now()
         planned = due if due is not None else wish.not_before if wish.not_before is not None else now
         folder = str(self.registry.folder(wish.routine, record.version))
-        inputs, problem = _inputs(routine, wish.inputs)
+        inputs, problem = _inputs(routine, wish.inputs, self.registry.not_yet(wish.routine, record.version))
         created = self._created(wish, routine, folder=folder, inputs=inputs, due=planned)
         asked = Asked(routine.limits, planned, routine.overlap, wish.depth)
         refusals: list[Refusal] = []
@@ -116,12 +115,12 @@ def _events(*facts: Fact) -> list[Event]:
     return [{"type": fact.type, **payload(fact)} for fact in facts]
 
 
-def _inputs(routine: Routine, given: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], Cause | None]:
-    """Return the run's inputs with defaults, and what is wrong with them."""
-    missing = not_yet(routine, "up")
+def _inputs(
+    routine: Routine, given: Mapping[str, Scalar], missing: Sequence[str]
+) -> tuple[dict[str, Scalar], Cause | None]:
+    """Return the run's inputs with defaults, and what is wrong with them; `missing` is what this build cannot do."""
     if missing:
-        where = ", ".join(str(each.where) for each in missing)
-        return {}, Cause(None, CauseCode.NOT_YET, f"this build cannot do {where} yet")
+        return {}, Cause(None, CauseCode.NOT_YET, f"this build cannot do {', '.join(missing)} yet")
     values: dict[str, Scalar] = {
         name: what.default for name, what in routine.inputs.items() if what.default is not None
     }

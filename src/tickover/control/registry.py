@@ -54,6 +54,7 @@ class Registry:
         self._root = data / FOLDER
         self._now = now
         self._loaded: dict[tuple[str, str], Loaded] = {}
+        self._not_yet: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def push(self, folder: str, by: str) -> Pushed:
         """Copy and record a routine. Raises what loading raises, and DefinitionErrors for what this build cannot do."""
@@ -101,6 +102,15 @@ class Registry:
                 self._loaded.pop(next(iter(self._loaded)))
             self._loaded[key] = load_pushed(self.folder(name, version))
         return self._loaded[key]
+
+    def not_yet(self, name: str, version: str) -> tuple[str, ...]:
+        """Return where a version asks for what this build cannot do; looked for once. Raises as `loaded`."""
+        key = (name, version)
+        if key not in self._not_yet:
+            while len(self._not_yet) >= _KEPT_LOADED:
+                self._not_yet.pop(next(iter(self._not_yet)))
+            self._not_yet[key] = tuple(str(each.where) for each in not_yet(self.loaded(name, version).routine, "up"))
+        return self._not_yet[key]
 
     def pause(self, name: str, by: str, reason: str) -> RoutineRecord:
         """Start nothing of it any more; what runs goes on. No slot is expected meanwhile, so none is missed.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tickover.store.database import Database
@@ -52,16 +53,20 @@ class SqliteSchedules:
 
     def advance(self, steps: Sequence[Advance]) -> int:
         with self._database.writing():
-            return sum(self._step(step) for step in steps)
+            moved = [step for step in steps if self._move(step)]
+            self._note(each for step in moved for each in step.slots)
+            return len(moved)
 
-    def _step(self, step: Advance) -> int:
+    def _move(self, step: Advance) -> bool:
         told = {"id": step.id, "slot": step.slot, "fire_at": step.fire_at, "after": step.after, "before": step.before}
-        if self._database.run("advance_schedule", told).rowcount != 1:
-            return 0
-        for each in step.slots:
-            row = (each.schedule, each.slot, each.last, each.slots, each.routine, each.kind, each.reason)
-            self._database.run("put_slot", row)
-        return 1
+        return self._database.run("advance_schedule", told).rowcount == 1
+
+    def _note(self, slots: Iterable[SlotRecord]) -> None:
+        rows = [
+            (each.schedule, each.slot, each.last, each.slots, each.routine, each.kind, each.reason) for each in slots
+        ]
+        if rows:
+            self._database.run_many("put_slot", rows)
 
     def open_slots(self, limit: int) -> Sequence[SlotRecord]:
         with self._database.reading():
@@ -78,8 +83,7 @@ class SqliteSchedules:
     def enable(self, routine: str, enabled: bool, plans: Sequence[Advance] = ()) -> None:
         with self._database.writing():
             self._database.run("enable_schedules", {"routine": routine, "enabled": int(enabled)})
-            for plan in plans:
-                self._step(plan)
+            self._note(each for plan in plans if self._move(plan) for each in plan.slots)
         self._wakes.notify(ENGINE)
 
     def all(self, after: str, limit: int) -> Sequence[ScheduleRecord]:
@@ -98,4 +102,11 @@ class SqliteSchedules:
 
 def _schedule(found: Sequence[Any]) -> ScheduleRecord:
     id_, routine, spec, slot, fire_at, after, enabled = found
-    return ScheduleRecord(id_, routine, decode_json(spec), slot, fire_at, after, bool(enabled))
+    return ScheduleRecord(id_, routine, _spec(spec), slot, fire_at, after, bool(enabled))
+
+
+@lru_cache(1024)
+def _spec(text: str) -> Mapping[str, Any]:
+    """Decode what a schedule says, once for the many that say the same; nobody changes it."""
+    found: Mapping[str, Any] = decode_json(text)
+    return found
