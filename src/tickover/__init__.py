@@ -10,6 +10,7 @@ The map of the house; imports point down only (import-linter holds it).
         route, triggers: an event from outside becomes a wish, or a reason why not
         work      the agent's turn                          verify   what is true afterwards
         hands     all that a check may touch                recover  what a killed process left
+        readback  a connector read as the verifier, in a sandbox of its own
     workspace/    mirrors, checkouts, setup layers, artifacts, state: hostile trees, touched inside sandboxes only
     agents/       who works: a file per agent                checks/   who judges: a file per kind of check
     relay/        who sent a delivery, and what inputs it makes: a row per sender

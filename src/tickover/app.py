@@ -14,9 +14,11 @@ from typing import NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
+from tickover.control.caps import CapsBook
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
+from tickover.control.grants import place_of
 from tickover.control.house import House
 from tickover.control.install import install
 from tickover.control.keep import TTL
@@ -26,7 +28,7 @@ from tickover.control.notify import Postman
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
-from tickover.control.registry import Pushed, Registry
+from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
@@ -38,7 +40,7 @@ from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.grant import Ask, asks_of, change
-from tickover.core.instance import egress_of, verifier_egress_of
+from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
@@ -51,7 +53,7 @@ from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
-from tickover.routines.instance import load_instance
+from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import BwrapBackend
@@ -96,6 +98,8 @@ class GrantView(NamedTuple):
     new: tuple[Ask, ...]
     kept: tuple[Ask, ...]
     gone: tuple[str, ...]
+    version: str = ""
+    """Of a pushed routine: the version that is compared."""
 
     @property
     def differs(self) -> bool:
@@ -111,10 +115,9 @@ class Tickover:
         self.store = SqliteStore(str(home), project_run)
         self.blobs = FileBlobs(str(home / "blobs"))
         self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
-        self.caps = Caps()
-        """What the instance allows; read at each decision."""
+        self._caps = CapsBook(lambda: config_path(home)[0], lambda: load_instance(home))
         self.registry = Registry(self.store, home, time.time)
-        self._desk = Desk(self.store, self.blobs, self.registry, lambda: self.caps, time.time, secrets.token_hex)
+        self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self.gateway = GatewayClient(str(home / KEY_FILE))
@@ -197,6 +200,11 @@ class Tickover:
             self._report = asyncio.create_task(self.backend.report())
         return asyncio.shield(self._report)
 
+    @property
+    def caps(self) -> Caps:
+        """What the instance allows now. Raises DefinitionErrors for a broken tickover.yaml."""
+        return self._caps.current()
+
     # -- verbs -------------------------------------------------------------------------------------------------------
 
     def load(self, folder: Path | str) -> Loaded:
@@ -214,6 +222,7 @@ class Tickover:
             with loaded.placing():
                 egress_of(routine, instance, known)
                 verifier_egress_of(routine, instance, known)
+                read_back_of(routine, instance, known)
 
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
@@ -258,8 +267,8 @@ class Tickover:
         """Return the server of this data folder, to be entered. `report` is told of what went wrong beside any run."""
         clock: Clock = WallClock()
         house = self._house()
-        aftermath = Aftermath(self.store, self.registry, lambda: self.caps, clock.now, noticed)
-        stepper = Stepper(house, self.store, self.registry, clock, lambda: self.caps, aftermath)
+        aftermath = Aftermath(self.store, self.registry, self._caps.current, clock.now, noticed)
+        stepper = Stepper(house, self.store, self.registry, clock, self._caps.current, aftermath)
         engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
         scheduler = Scheduler(
             self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
@@ -290,17 +299,28 @@ class Tickover:
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
-        routine = self.load(folder).routine
-        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == str(folder)}
+        pushed = is_pushed(self.home, folder)
+        routine = (load_pushed(folder) if pushed else self.load(folder)).routine
+        place = place_of(self.home, str(folder))
+        granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == place}
         found = change(asks_of(routine, self.secrets.instance()), granted)
         gone = tuple(granted[digest].says for digest in found.gone)
-        return GrantView(routine.name, folder, found.new, found.kept, gone)
+        version = folder.parents[1].name if pushed else ""
+        return GrantView(routine.name, folder, found.new, found.kept, gone, version)
+
+    def pushed_folder(self, name: str) -> Path:
+        """Return the folder of the version that runs next, which `grants_of` and `grant` take. Raises NotFoundError."""
+        return self.registry.folder(name, self.registry.get(name).version)
+
+    def asked(self, name: str) -> list[str]:
+        """Say what a pushed routine asks for and was not granted. Raises NotFoundError."""
+        return [each.says for each in self.grants_of(self.pushed_folder(name)).new]
 
     def grant(self, folder: Path, *, by: str) -> None:
         """Grant a routine exactly what it asks for now."""
         view = self.grants_of(folder)
         items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
-        self.store.grants.replace(view.routine, str(folder), items, by=by)
+        self.store.grants.replace(view.routine, place_of(self.home, str(folder)), items, by=by)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""

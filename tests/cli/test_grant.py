@@ -72,3 +72,22 @@ def test_a_routine_that_asks_for_nothing_needs_no_grant(cli: Cli, folder: Path) 
     done = cli("grant", str(folder))
     assert done.exit_code == 0
     assert "asks for nothing that has to be granted" in done.stdout
+
+
+def test_what_was_pushed_is_granted_by_its_name_whatever_the_version(cli: Cli, folder: Path) -> None:
+    pushed = cli("push", str(folder))
+    assert pushed.exit_code == 0, pushed.stderr
+    assert "  +  write       to change one POST request to https://chat.test/api/post" in pushed.stdout
+    assert "its runs are refused until" in pushed.stderr
+    cli("grant", str(folder), "--yes")  # the folder's own runs, not the server's
+    assert len(json.loads(cli("push", str(folder), "--json").stdout)["asks"]) == 3
+    shown = cli("grant", "digest", "--yes")
+    assert (shown.exit_code, shown.stderr) == (0, "granted\n")
+    assert "pushed, version" in shown.stdout
+    text = (folder / "ROUTINE.md").read_text()
+    (folder / "ROUTINE.md").write_text(text.replace("true\n", "true  # another version\n"))
+    again = json.loads(cli("push", str(folder), "--json").stdout)
+    assert (again["changed"], again["asks"]) == (True, [])
+    (folder / "ROUTINE.md").write_text(FRONT.format(most=2))
+    wider = json.loads(cli("push", str(folder), "--json").stdout)
+    assert wider["asks"] == ["to change up to two POST requests to https://chat.test/api/post"]

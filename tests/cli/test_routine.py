@@ -13,6 +13,7 @@ DIGEST = """---
 name: digest
 description: "Posts a digest.\\e[2J"
 agent: claude-code@2.1.197
+isolation: microvm
 on: [{schedule: {cron: "0 9 * * mon"}}, {api: {}}]
 connectors: {slack: {tools: [post_message]}}
 may: [{slack: {tool: post_message, channels: [C0ENG], max: 1}}]
@@ -60,7 +61,7 @@ def test_the_list_for_programs(cli: Cli) -> None:
     digest, hello, wrong = json.loads(cli("routine", "list", "--json").stdout)
     assert digest["can_change"][0] == "can change: one message in C0ENG; nothing else"
     assert digest["weaknesses"][0]["code"] == "contract.too_weak"
-    assert set(digest["not_yet"]) >= {"may[0].slack", "connectors"}
+    assert digest["not_yet"] == ["isolation"]
     assert (hello["name"], hello["not_yet"]) == ("hello", [])
     assert wrong["error"]["problems"][1]["where"]["line"] == 3
 
@@ -78,7 +79,7 @@ def test_show_says_what_may_change_what_proves_and_what_is_weak(cli: Cli) -> Non
     assert "starts: schedule (cron 0 9 * * mon); api (always)\n" in page
     assert "expect: it is green only when\n  expect[0]  command  artifact  `python3 check.py` exits 0\n" in page
     assert "  ▲  contract.too_weak  this routine can only ever be unverified" in page
-    assert "`run` refuses\n  may[0].slack\n  connectors\n" in page
+    assert "`run` refuses\n  isolation\n" in page
     assert "\nversion  " in page
 
 

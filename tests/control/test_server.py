@@ -11,7 +11,9 @@ import pytest
 from tickover.core.admission import Caps
 from tickover.core.cause import CauseCode
 from tickover.core.errors import DefinitionErrors, NotFoundError, UsageError
+from tickover.core.event import Fact, ReceiptBegun, ReceiptEnded
 from tickover.core.finding import FindingCode
+from tickover.core.receipt import Begun, Ended
 from tickover.core.status import Execution, Outcome
 from tickover.core.wish import Enqueued, Wish
 from tickover.testing.clock import START
@@ -293,6 +295,39 @@ async def test_a_server_that_was_killed_goes_on_with_the_run_it_worked_on(told: 
     row = told.row(run)
     assert (row.attempt, row.outcome, row.recovered) == (2, Outcome.VERIFIED, 1)
     assert FindingCode.RECOVERED in {each.finding.code for each in row.findings}
+
+
+def write(call: int) -> ReceiptBegun:
+    record = Begun(
+        call=call, at=START, attempt=1, method="POST", scheme="https", host="a.test", port=443, path="/",
+        rule="may[0]", writes=True,
+    )  # fmt: skip
+    return ReceiptBegun(receipt=2 * call - 1, record=record, mac="m")
+
+
+def answer(call: int, delivery: str, status: int | None) -> ReceiptEnded:
+    return ReceiptEnded(receipt=2 * call, record=Ended(call=call, at=START, delivery=delivery, status=status), mac="m")
+
+
+@pytest.mark.parametrize(
+    ("facts", "again"),
+    [
+        ([write(1), answer(1, "answered", 200)], True),
+        ([write(1)], False),
+        ([write(1), answer(1, "cut", None)], False),
+    ],
+)
+async def test_after_a_crash_a_write_without_an_answer_is_not_made_again(
+    told: ToldServer, facts: list[Fact], again: bool
+) -> None:
+    told.push(RETRY)
+    run = wish(told).run
+    told.leave_open(run, *facts)
+    async with told.up():
+        await told.live(START + 1000)
+    row = told.row(run)
+    assert row.execution is (Execution.COMPLETED if again else Execution.LOST)
+    assert row.attempt == 1 + again
 
 
 async def test_without_retries_a_lost_run_ends(told: ToldServer) -> None:

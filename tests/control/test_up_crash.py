@@ -149,6 +149,8 @@ def test_drained_by_a_signal(tmp_path: Path) -> None:
         "up",
         "--home",
         str(home),
+        "--port",
+        "0",
         "--drain",
         "100",
     ]
@@ -159,6 +161,8 @@ def test_drained_by_a_signal(tmp_path: Path) -> None:
             if rows(home)[run].agent_started:
                 break
             select.select([child.stderr], [], [], 0.1)
+        else:
+            pytest.fail("nobody outside sees what the server writes")
         later = asyncio.run(enqueue(home, "slow", ["later"]))[0] if rows(home)[run].finished is None else run
         child.terminate()
         assert "draining" in child.stderr.read()

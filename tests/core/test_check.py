@@ -29,7 +29,7 @@ ITEM: TypeAdapter[Check] = TypeAdapter(CheckItem)
         ({"receipt": {"to": "GET https://a.test/"}}, "effect"),
         ({"sql": {"connector": "d", "query": "select 1"}}, "state"),
         ({"slack": {"channel": "C0"}}, "state"),
-        ({"github": {"pull": 1}}, "state"),
+        ({"github": {"repo": "acme/app", "pull": 1}}, "state"),
         ({"judge": {"prompt": "ok?"}}, "claim"),
     ],
 )

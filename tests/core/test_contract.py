@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tickover.core.contract import can_change, weaknesses
+from tickover.core.contract import can_change, is_proved, weaknesses
 from tickover.core.definition import Routine
 
 FILE = {"file": {"path": "a"}}
@@ -98,3 +98,25 @@ def test_nothing_outside() -> None:
 def test_a_write_that_no_check_would_notice(permission: dict[str, Any], check: dict[str, Any], proved: bool) -> None:
     lines = can_change(routine(may=[permission], expect=[check]))
     assert [line.startswith("unproved write: ") for line in lines] == ([False] if proved else [False, True])
+
+
+@pytest.mark.parametrize(
+    ("may", "check", "proved"),
+    [
+        ({"slack": {"tool": "post_message", "channels": ["C0"]}}, {"slack": {"channel": "C0"}}, True),
+        ({"slack": {"tool": "post_message", "channels": ["C0"]}}, {"slack": {"channel": "C1"}}, False),
+        ({"slack": {"tool": "post_message"}}, {"slack": {"channel": "C1"}}, True),
+        ({"slack": {"tool": "post_message"}}, {"receipt": {"to": "POST https://slack.com/api/chat.postMessage"}}, True),
+        ({"slack": {"tool": "post_message"}}, {"receipt": {"to": "POST https://slack.com/api/chat.update"}}, False),
+        ({"github": {"tool": "create_review", "repos": "a/b"}}, {"github": {"repo": "a/b", "pull": 1}}, False),
+        ({"github": {"tool": "create_review", "repos": "a/b"}}, {"github": {"repo": "a/b", "pull": 1, "review_by": "x"}}, True),
+        ({"github": {"tool": "create_review", "repos": "a/b"}}, {"slack": {"channel": "C1"}}, False),
+        ({"github": {"tool": "create_review", "repos": "a/b"}}, {"receipt": {"to": "POST https://api.github.com/repos/a/b/pulls/7/reviews"}}, True),
+        ({"github": {"tool": "create_pull", "repos": "a/b"}}, {"github": {"repo": "a/b", "pull": "fix"}}, True),
+    ],
+)  # fmt: skip
+def test_which_check_would_see_what_a_connector_does(
+    may: dict[str, Any], check: dict[str, Any], *, proved: bool
+) -> None:
+    made = Routine.model_validate({"name": "r", "agent": "steps", "may": [may], "expect": [check]})
+    assert is_proved(made.may[0], made.expect) is proved

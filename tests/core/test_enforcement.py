@@ -188,6 +188,7 @@ BODIES: dict[str, tuple[Body, str]] = {
     "another channel": (JsonBody({"channel": "C0EVIL", "text": "hello"}), "body"),
     "no channel": (JsonBody({"text": "hello"}), "body"),
     "another case": (JsonBody({"Channel": "C0ENG", "text": "hello"}), "body"),
+    "another channel beside it": (JsonBody({"channel": ["C0ENG", "C0EVIL"], "text": "hello"}), "body"),
     "channel is a number": (JsonBody({"channel": 0, "text": "hello"}), "body"),
     "a list": (JsonBody([{"channel": "C0ENG", "text": "hello"}]), "body"),
     "null": (JsonBody(None), "body"),

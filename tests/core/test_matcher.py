@@ -193,3 +193,35 @@ def test_a_pattern_cannot_hang() -> None:
     assert not Matcher({"matches": "(a+)+b"}).matches("a" * 200_000)
     assert not Matcher({"search": "(x|x|x)*y$"}).matches("x" * 200_000)
     assert Matcher({"search": "a"}).matches("\ud800a")
+
+
+@pytest.mark.parametrize(
+    ("source", "document", "fits"),
+    [
+        ({"channel": "C0ENG"}, {"channel": "C0ENG"}, True),
+        ({"channel": "C0ENG"}, {"channel": ["C0ENG"]}, True),
+        ({"channel": "C0ENG"}, {"channel": ["C0ENG", "C0EVIL"]}, False),
+        ({"channel": "C0ENG"}, {"channel": []}, False),
+        ({"channel": ["C0ENG", "C0OPS"]}, {"channel": ["C0OPS", "C0ENG"]}, True),
+        ({"channel": {"starts_with": "C0"}}, {"channel": ["C0ENG", "D1"]}, False),
+        ({"channel": {"not_is": "C0EVIL"}}, {"channel": ["C0ENG", "C0EVIL"]}, False),
+        ({"not": {"channel": "C0EVIL"}}, {"channel": ["C0ENG", "C0EVIL"]}, False),
+        ({"not": {"channel": "C0EVIL"}}, {"channel": ["C0ENG"]}, True),
+        ({"not": {"not": {"channel": "C0ENG"}}}, {"channel": ["C0ENG", "C0EVIL"]}, False),
+        ({"not": {"channel": {"not_is": "C0ENG"}}}, {"channel": ["C0ENG", "C0EVIL"]}, False),
+        ({"messages[].to": "C0ENG"}, {"messages": [{"to": "C0ENG"}, {"to": "C0EVIL"}]}, False),
+        ({"labels": {"contains": "bug"}}, {"labels": ["bug", "other"]}, True),
+    ],
+)
+def test_throughout_one_element_that_fits_is_not_enough(source: Any, document: Any, fits: bool) -> None:
+    fields = Fields(source)
+    assert fields.matches(document, throughout=True) is fits
+    assert fields.explain(document, throughout=True)[0].ok is fits
+
+
+@given(SOURCES, JSON)
+def test_throughout_permits_nothing_that_is_not_permitted_anyhow(source: Any, value: Any) -> None:
+    with contextlib.suppress(MatcherError):
+        matcher = Matcher(source)
+        if not isinstance(value, list):
+            assert matcher.matches(value, throughout=True) is matcher.matches(value)

@@ -68,7 +68,7 @@ async def test_a_missing_skill(bench: Bench) -> None:
 UNREACHABLE = {
     "no folder": "file:///no/such/repository",
     "no repository": "file:///usr",
-    "no server": "https://127.0.0.1:9/a.git",
+    "no server": "https://localhost:9/a.git",
     "no such host": "https://nowhere.invalid/a.git",
 }
 

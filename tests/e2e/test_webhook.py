@@ -146,6 +146,10 @@ def test_a_signed_request_becomes_a_run(server: Server) -> None:
         ]
         given = json.loads(server.cli("runs", "artifact", run.id, "out/input.json"))
         assert given["inputs"] == {"number": 7, "title": "MEND IT"}
+        again = server.cli("events", "replay", "e1", "--json")["event"]
+        newest, _ = server.until(ended(2))
+        [shown] = server.cli("events", "show", again, "--json")["routings"]
+        assert (shown["verdict"], shown["run"]) == ("fired", newest.id)
         server.cli("routine", "pause", "greet", "--reason", "rest")
         deadline = time.monotonic() + 60
         while (status := post(address, "pull_request", "d9", PULL)[0]) != 410:

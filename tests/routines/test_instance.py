@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tickover.core.admission import PRESETS, Caps
 from tickover.core.errors import DefinitionErrors
 from tickover.core.instance import Instance
 from tickover.routines.instance import load_instance, read_instance
@@ -91,3 +92,37 @@ def test_what_cannot_be_read_is_an_error_and_no_empty_configuration(tmp_path: Pa
     with pytest.raises(DefinitionErrors) as caught:
         load_instance(tmp_path)
     assert caught.value.code == "config.unreadable"
+
+
+@pytest.mark.parametrize(
+    ("text", "caps"),
+    [
+        ("{}", Caps()),
+        ("caps: {preset: claude-pro}", PRESETS["claude-pro"]),
+        ("caps: {preset: claude-team}", PRESETS["claude-team"]),
+        (
+            "caps: {preset: claude-pro, all_runs_per_day: 7, concurrent: 2}",
+            Caps(min_interval_s=3600.0, all_runs_per_day=7, concurrent=2),
+        ),
+        (
+            "caps: {runs_per_day: 3, min_interval: 30m, pause_after: 0}",
+            Caps(runs_per_day=3, min_interval_s=1800.0, pause_after=0),
+        ),
+    ],
+)
+def test_caps_are_a_preset_and_what_differs_from_it(text: str, caps: Caps) -> None:
+    assert read_instance(text.encode(), Path("/srv/tickover.yaml")).caps.caps() == caps
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{preset: claude-max}", "definition.value"),
+        ("{concurrent: 0}", "definition.bound"),
+        ("{runs_per_day: 0}", "definition.bound"),
+        ("{min_interval: 5}", "definition.measure"),
+        ("{max: 5}", "definition.unknown_key"),
+    ],
+)
+def test_caps_that_cannot_be_are_refused(text: str, code: str) -> None:
+    assert [found for found, *_ in problems(f"caps: {text}")] == [code]

@@ -132,6 +132,37 @@ def test_a_link_in_place_of_the_database_is_not_followed(folder: Path, tmp_path:
     assert not (tmp_path / "elsewhere.db").exists()
 
 
+_ANOTHER = """
+import sys
+from tickover.store.sqlite import SqliteStore
+from tickover.testing.store_suite import CREATED, count_events
+with SqliteStore(sys.argv[1], count_events) as store:
+    if sys.argv[2:]:
+        store.journal.append(sys.argv[2], 0, [CREATED])
+    print(*(each.run for each in store.runs.list()))
+"""
+
+
+def another(folder: Path, *run: str) -> set[str]:
+    """Open the store in another process, perhaps append a run, and close it; return the runs that were seen."""
+    said = subprocess.run([sys.executable, "-c", _ANOTHER, str(folder), *run], check=True, stdout=subprocess.PIPE)
+    return set(said.stdout.decode().split())
+
+
+def test_a_process_that_opens_the_store_twice_keeps_its_locks(folder: Path) -> None:
+    """Else the next process to close takes itself for the last one and deletes the log under those who use it."""
+    with SqliteStore(str(folder), count_events) as first:
+        first.journal.append("r1", OUTSIDE, [CREATED])
+        with SqliteStore(str(folder), count_events):
+            assert another(folder, "r2") == {"r1", "r2"}
+            first.journal.append("r3", OUTSIDE, [CREATED])
+            assert another(folder) == {"r1", "r2", "r3"}
+        assert another(folder, "r4") == {"r1", "r2", "r3", "r4"}
+        first.journal.append("r5", OUTSIDE, [CREATED])
+        assert another(folder) == {"r1", "r2", "r3", "r4", "r5"}
+    assert another(folder) == {"r1", "r2", "r3", "r4", "r5"}
+
+
 def test_a_migration_that_fails_leaves_the_schema_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(str(folder), count_events).close()
     today = [""] * len(_migrations())

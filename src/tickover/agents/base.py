@@ -88,6 +88,14 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Forward:
+    """Where the work is done instead: an address, and what kind of thing answers there (`none`: nothing is sent)."""
+
+    to: Literal["claude-routine", "http", "github-workflow", "none"]
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAt:
     """A model at an address of the routine's own, and the API that it is asked by. An empty `url` is none."""
 
@@ -129,6 +137,7 @@ class AgentTask:
     trusted: Mapping[str, bytes] = field(default_factory=dict)
     schema: str = ""
     offers: tuple[Offer, ...] = ()
+    forward: Forward | None = None
 
 
 @dataclass(frozen=True, slots=True)

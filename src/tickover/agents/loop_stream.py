@@ -1,6 +1,6 @@
-"""The lines of our own runners (`inside/loop.py`, `inside/acp.py`) as facts. Pure. An agent can write to
-that stream itself: all is a claim.
+"""The lines of our own runners (`inside/loop.py`, `inside/acp.py`) as facts. Pure.
 
+An agent can write to that stream itself: all is a claim.
 It has completed when it exited with 0 and its last word is that the model called no further tool.
 """
 

@@ -214,8 +214,11 @@ class VersionsAnswer(BaseModel):
 
 
 class PushedAnswer(BaseModel):
+    """`asks` has sentences: what runs of it wait for, until the owner of the server grants it."""
+
     name: str
     version: str
+    asks: list[str] = []
 
 
 class SlotAnswer(BaseModel):

@@ -92,6 +92,10 @@ class Desk(Protocol):
 
     def push(self, folder: Path | str, by: str = "") -> Pushed: ...
 
+    def asked(self, name: str) -> Sequence[str]:
+        """Say what a pushed routine asks for and was not granted. Raises NotFoundError."""
+        ...
+
     def routines(self) -> Sequence[Registered]: ...
 
     def routine(self, name: str) -> Registered:

@@ -73,8 +73,7 @@ async def fire(call: Call) -> Answer:
 
 
 async def push(call: Call) -> Answer:
-    pushed = await call.do(_push, call, routine_name(call))
-    return PushedAnswer(name=pushed.name, version=pushed.version)
+    return await call.do(_push, call, routine_name(call))
 
 
 def _push(call: Call, name: str) -> PushedAnswer:
@@ -84,7 +83,7 @@ def _push(call: Call, name: str) -> PushedAnswer:
         if not folder.is_dir():
             raise RequestError("push.archive", f"the archive has no folder `routines/{name}`")
         done = call.desk.push(folder, call.by)
-        return PushedAnswer(name=done.name, version=done.version)
+        return PushedAnswer(name=done.name, version=done.version, asks=list(call.desk.asked(done.name)))
 
 
 def unpack(packed: bytes, into: str, name: str) -> None:

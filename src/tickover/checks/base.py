@@ -80,10 +80,16 @@ class HttpAnswer:
     truncated: bool = False
     url: str = ""
     """Where it came from, after redirects on the same host."""
+    ahead_s: float = 0.0
+    """Seconds that the other end's clock is ahead of ours, as far as its `Date` says."""
 
 
 class Hands(Protocol):
     """All that a check can do. Each raises TickoverError where it could not: then the check is an `error`."""
+
+    @property
+    def began(self) -> float:
+        """When the run began: UTC epoch seconds by our clock."""
 
     async def run_pinned(self, run: str, *, subject: definitions.Subject, timeout_s: float) -> PinnedRun:
         """Run a shell line in a fresh verifying sandbox: cwd /check, the workspace read-only at /subject."""
@@ -106,6 +112,9 @@ class Hands(Protocol):
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
         """Get a page, from the host, with a bounded body; redirects are followed on the same host only."""
+
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        """Get `path` below a connector's address, through the gateway, with the verifier's credential."""
 
     async def receipts(self) -> Sequence[Receipt]:
         """Return what the gateway saw of every call of this run so far, over all attempts, its chain verified."""

@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 
-from tickover.app import GrantView
+from tickover.app import GrantView, Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Block, Cell, Ink, Line, Table
-from tickover.cli.find import find_routine
+from tickover.cli.find import NAME, find_routine
 from tickover.cli.output import print_json, screen
 from tickover.cli.who import who
 from tickover.cli.wire import FORMAT
-from tickover.core.errors import UsageError
+from tickover.core.errors import NotFoundError, UsageError
 
 
 @click.command(epilog="\b\nExample:\n  tickover grant routines/weekly-digest")
@@ -29,9 +29,10 @@ def command(*, routine: str, yes: bool, as_json: bool, home: Path | None, no_col
     """Show what a routine may use and change that it may not yet, and grant it.
 
     A run that needs a credential or a write waits for this. What the routine no longer asks for is taken back.
+    NAME is the routine that was pushed, if one was, else routines/NAME. A folder and what was pushed are granted apart.
     """
-    folder = find_routine(routine)
     with options.reading(home) as tickover:
+        folder = _folder(tickover, routine)
         view = tickover.grants_of(folder)
         granted = yes or not view.differs
         if not as_json:
@@ -49,12 +50,27 @@ def command(*, routine: str, yes: bool, as_json: bool, home: Path | None, no_col
         screen(sys.stderr).show(Line("granted" if granted else "nothing was granted"))
 
 
+def _folder(tickover: Tickover, word: str) -> Path:
+    if NAME.fullmatch(word):
+        try:
+            return tickover.pushed_folder(word)
+        except NotFoundError:
+            return find_routine(word)
+    return find_routine(word)
+
+
 def _page(view: GrantView) -> Iterator[Block]:
-    yield Line(Ink(view.routine, "bold"), Ink(f"  {view.folder}", "dim"))
+    where = f"pushed, version {view.version[:12]}" if view.version else str(view.folder)
+    yield Line(Ink(view.routine, "bold"), Ink(f"  {where}", "dim"))
+    yield asks(view)
+
+
+def asks(view: GrantView) -> Block:
+    """Show what is new, what stays and what is taken back."""
     rows: list[tuple[Cell, ...]] = [(Ink("+", "warn"), each.kind.value, each.says) for each in view.new]
     rows += [(Ink("=", "dim"), each.kind.value, Ink(f"{each.says} (granted)", "dim")) for each in view.kept]
     rows += [(Ink("-", "good"), "", f"{says} (no longer asked for: taken back)") for says in view.gone]
-    yield Table(tuple(rows)) if rows else Line("asks for nothing that has to be granted", indent=2)
+    return Table(tuple(rows)) if rows else Line("asks for nothing that has to be granted", indent=2)
 
 
 def _json(view: GrantView, *, granted: bool) -> dict[str, Any]:

@@ -42,10 +42,14 @@ def crontab(file: BinaryIO, time_zone: str | None, into: Path) -> None:
     name="claude-routine", epilog="\b\nExample:\n  tickover import claude-routine routine.json --into routines"
 )
 @click.argument("file", type=click.File("rb"))
+@click.option("--fire", default="", metavar="URL", help="Leave the work there: `agent: remote` forwards to its /fire.")
 @_into
-def claude_routine(file: BinaryIO, into: Path) -> None:
-    """Write a routine of a Claude Code Routine, as its service answers with it in JSON."""
-    _write([from_claude_routine(file.read())], into)
+def claude_routine(file: BinaryIO, fire: str, into: Path) -> None:
+    """Write a routine of a Claude Code Routine, as its service answers with it in JSON.
+
+    With --fire it goes on running there. Here is what starts it, and, once `expect` says so, the proof of its work.
+    """
+    _write([from_claude_routine(file.read(), fire)], into)
 
 
 @command.command(

@@ -11,6 +11,7 @@ import click
 from tickover.cli import options
 from tickover.cli.blocks import Ink, Line
 from tickover.cli.find import find_routine, own_name
+from tickover.cli.grant import asks
 from tickover.cli.output import print_json, screen
 from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
@@ -34,9 +35,10 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
     with options.reading(home) as tickover:
         pushed = tickover.push(find_routine(routine), who())
         paused = tickover.routine(pushed.name).paused_reason if tickover.routine(pushed.name).paused_at else None
+        view = tickover.grants_of(pushed.folder)
     if as_json:
         told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}
-        print_json({**told, "next_at": iso(pushed.next_at)})
+        print_json({**told, "next_at": iso(pushed.next_at), "asks": [each.says for each in view.new]})
         return
     out = screen(no_color=no_color)
     state = "pushed" if pushed.changed else "unchanged"
@@ -46,6 +48,9 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
         out.show(Line(Ink("paused   ", "dim"), f"{paused}; {hint}"))
     elif pushed.next_at is not None:
         out.show(Line(Ink("next     ", "dim"), moment(pushed.next_at, time.time())))
+    if view.differs:
+        out.show(asks(view))
+        screen(sys.stderr).show(Line(f"its runs are refused until `{own_name()} grant {pushed.name}` says yes"))
     screen(sys.stderr).show(Line(f"`{own_name()} up` runs it"))
 
 
@@ -54,7 +59,11 @@ def _push_remote(folder: Path, *, as_json: bool) -> None:
 
     with Remote(*known_login()) as server:
         pushed = server.push(folder)
+    asked: list[str] = pushed.get("asks", [])
     if as_json:
-        print_json({"format": FORMAT, "name": pushed["name"], "version": pushed["version"]})
+        print_json({"format": FORMAT, "name": pushed["name"], "version": pushed["version"], "asks": asked})
         return
     screen().show(Line(Ink("pushed  ", "dim"), Ink(str(pushed["name"]), "bold"), f"  version {pushed['version'][:12]}"))
+    if asked:
+        text = f"its runs are refused until the owner of the server says `tickover grant {pushed['name']}`; it asks for"
+        screen(sys.stderr).show(Line(text), *(Line(says, indent=2) for says in asked))

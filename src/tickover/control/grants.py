@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
+from tickover.control.registry import is_pushed
 from tickover.core.errors import TickoverError
 from tickover.core.grant import NotGrantedError, asks_of, waiting
-from tickover.core.instance import credentials_of
+from tickover.core.instance import credentials_of, read_by_checks
 from tickover.store.base import SecretNotFoundError
 
 BY_HAND = "manual"
 """The trigger of a run that a person started and watches."""
+
+PUSHED = "(pushed)"
+"""Where a grant of a pushed routine is kept: its versions have folders of their own, and ask for the same things."""
+
+
+def place_of(data: Path, folder: str) -> str:
+    """Return what grants of the routine in a folder are kept under."""
+    return PUSHED if is_pushed(data, folder) else os.path.abspath(folder)
 
 
 async def require_grants(house: House, accepted: Accepted) -> None:
@@ -23,13 +33,13 @@ async def require_grants(house: House, accepted: Accepted) -> None:
 
 def _require(house: House, accepted: Accepted) -> None:
     routine, instance = accepted.routine, house.instance()
-    folder = os.path.abspath(accepted.request.folder)
+    folder = place_of(house.data, accepted.request.folder)
     granted = {each.digest for each in house.store.grants.current(routine.name) if each.folder == folder}
     by_hand = accepted.request.trigger == BY_HAND
     missing = waiting(asks_of(routine, instance), granted, foreground=by_hand)
     if missing:
-        raise NotGrantedError(routine.name, folder, missing)
-    for name in credentials_of(routine):
+        raise NotGrantedError(routine.name, routine.name if folder == PUSHED else folder, missing)
+    for name in {**credentials_of(routine, instance), **read_by_checks(routine, instance)}:
         known = instance.credentials.get(name)
         try:
             secret = house.store.secrets.get(name)

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectFile, Where
-from tickover.checks.http_client import get
 from tickover.control.house import House
+from tickover.control.keep import Kept
+from tickover.control.outreach import get_page, resolve_refs
 from tickover.control.prepare import Prepared, Resolved, machine_limits
 from tickover.control.receipts import believed, traffic_of
+from tickover.control.record import Recorder
 from tickover.control.subject_git import SubjectGit
 from tickover.core.check import Subject
 from tickover.core.definition import Routine
@@ -52,6 +54,10 @@ _GIT_TRUSTS_OURS_ONLY: Final = {
 }
 
 
+ReadConnector = Callable[[str, str, Mapping[str, str]], Awaitable[HttpAnswer]]
+"""Reads a path below a connector's address; its query."""
+
+
 class VerifierHands:
     """Hands over one workspace: as the agent found it (baseline), or as it left it."""
 
@@ -61,15 +67,23 @@ class VerifierHands:
         routine: Routine,
         prepared: Prepared,
         workspace: Workspace,
-        run: str,
+        record: Recorder,
+        kept: Kept,
         files: Collection[str] = (),
+        *,
+        began: float,
+        connectors: ReadConnector,
     ) -> None:
         self._house = house
         self._routine = routine
         self._prepared = prepared
         self._workspace = workspace
-        self._run = run
+        self._record = record
+        self._kept = kept
+        self._run = record.run
         self._subject_git = SubjectGit(house, workspace)
+        self._connectors = connectors
+        self.began = began
         self._files = files  # will be asked for, so they are read together
         self._found: Mapping[str, Found] | None = None
         self._inward: Held | None = None
@@ -141,11 +155,12 @@ class VerifierHands:
         if where == "subject":
             return await self._subject_git.resolve(repo, commit, ref)
         try:
-            return (await self._house.mirrors.resolve(commit.url, ref)).sha
+            [found] = await resolve_refs(self._house, self._routine, self._record, self._kept, commit.url, [ref])
         except TickoverError as error:
             if error.code in {"repository.no_ref", "repository.empty"}:
                 return None
             raise
+        return found.sha
 
     async def count_commits(self, repo: str, where: Where, *, base: str, head: str) -> int:
         """Count the commits of base..head."""
@@ -159,8 +174,12 @@ class VerifierHands:
         return int(said.out)
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
-        """Get a page from the host."""
-        return await get(url, timeout_s=timeout_s)
+        """Get a page, as the verifier."""
+        return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
+
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        """Read a connector through the gateway."""
+        return await self._connectors(name, path, query)
 
     async def receipts(self) -> Sequence[Receipt]:
         """Return the run's receipts, if their chain verifies."""
@@ -205,7 +224,7 @@ async def run_line(
     except SandboxRefused as error:
         return PinnedRun("not_started", message=str(error))
     try:
-        return await _ran(sandbox, timeout_s)
+        return await ran(sandbox, timeout_s)
     finally:
         await sandbox.destroy()
 
@@ -221,7 +240,8 @@ def _commits(resolved: Resolved) -> Mapping[str, str]:
     }
 
 
-async def _ran(sandbox: Sandbox, timeout_s: float) -> PinnedRun:
+async def ran(sandbox: Sandbox, timeout_s: float) -> PinnedRun:
+    """Return how a sandbox ended and the ends of its streams; after `timeout_s` seconds it is killed."""
     tails: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
     async def read() -> None:

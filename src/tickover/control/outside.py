@@ -7,15 +7,17 @@ the same questions decide whether what was to be done is done already, before an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Never
 
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
-from tickover.checks.http_client import get
 from tickover.control.house import House
+from tickover.control.keep import Kept
+from tickover.control.outreach import get_page, resolve_refs
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
 from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
+from tickover.core.connector import KINDS
 from tickover.core.definition import Routine
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import TickoverError
@@ -32,10 +34,13 @@ LONGEST_PAUSE_S: Final = 60.0
 
 
 class OutsideHands:
-    """`Hands` that reach the outside world, and no workspace."""
+    """`Hands` that reach the outside world, through the gateway under the lease of whoever asks, and no workspace."""
 
-    def __init__(self, house: House, routine: Routine, run: str) -> None:
-        self._run = run
+    def __init__(self, house: House, routine: Routine, record: Recorder, kept: Kept, began: float) -> None:
+        self.began = began
+        self._run = record.run
+        self._record = record
+        self._kept = kept
         self._house = house
         self._routine = routine
 
@@ -70,10 +75,18 @@ class OutsideHands:
     async def _commit(self, repo: str, where: Where, ref: str | None) -> Commit:
         if where != "remote" or repo not in self._routine.repositories:
             _gone()
-        return await self._house.mirrors.resolve(self._routine.repositories[repo].url, ref)
+        url = self._routine.repositories[repo].url
+        [found] = await resolve_refs(self._house, self._routine, self._record, self._kept, url, [ref])
+        return found
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
-        return await get(url, timeout_s=timeout_s)
+        return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
+
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        del path, query
+        raise TickoverError(
+            "check.connector_gone", f"{name} is read by the process that works on the run, which is gone"
+        )
 
     async def receipts(self) -> Sequence[Receipt]:
         traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
@@ -101,10 +114,13 @@ def waits_outside(routine: Routine) -> bool:
     """Say whether checks that wait may be asked by a later process.
 
     Not where proved work leaves more than a verdict: `state/` goes with the sandbox, and the commits that a `git`
-    check remembers are those of the clone. Such a run keeps its process until it is decided.
+    check remembers are those of the clone; a connector is read under the lease of the run. Such a run keeps its process
+    until it is decided.
     """
-    waiting_git = any(isinstance(check, GitCheck) and check.patience for _, check in checks_of(routine))
-    return not routine.state and not waiting_git
+    kept = any(
+        check.patience and (isinstance(check, GitCheck) or check.kind in KINDS) for _, check in checks_of(routine)
+    )
+    return not routine.state and not kept
 
 
 def outside(routine: Routine, row: RunRow) -> set[CheckId]:
@@ -124,12 +140,19 @@ def pending(row: RunRow) -> set[CheckId]:
 
 
 async def ask_outside(
-    house: House, routine: Routine, record: Recorder, which: Collection[CheckId], *, event: bytes | None, now: float
+    house: House,
+    routine: Routine,
+    record: Recorder,
+    kept: Kept,
+    which: Collection[CheckId],
+    *,
+    event: bytes | None,
+    now: float,
 ) -> None:
     """Ask these checks, and journal what they say. One whose `within` is not over may be pending again."""
     row = record.row()
     began = verifying_since(row)
-    hands = OutsideHands(house, routine, record.run)
+    hands = OutsideHands(house, routine, record, kept, row.started or row.created)
     for id_, check in checks_of(routine):
         if id_ not in which:
             continue

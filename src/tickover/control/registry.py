@@ -124,6 +124,14 @@ class Registry:
         return self.get(name)
 
 
+def is_pushed(data: Path, folder: Path | str) -> bool:
+    """Tell whether a folder is that of a pushed version."""
+    match os.path.relpath(folder, data / FOLDER).split(os.sep):
+        case [name, version, "routines", again]:
+            return name == again and _VERSION.fullmatch(version) is not None
+    return False
+
+
 def load_pushed(folder: Path) -> Loaded:
     """Load a version's folder: what it calls `.` is the repository that it was pushed from."""
     base = folder.parents[1]

@@ -10,8 +10,9 @@ from typing import Any, Final
 from tickover.agents.report import LONGEST_REPORT, REPORT_FILE, read_report
 from tickover.checks.base import Answer, ask
 from tickover.control.dispatch import Accepted
-from tickover.control.hands import VerifierHands
+from tickover.control.hands import ReadConnector, VerifierHands
 from tickover.control.house import House
+from tickover.control.keep import Kept
 from tickover.control.prepare import Prepared
 from tickover.control.record import Recorder
 from tickover.core.check import Check, FileCheck, GitCheck
@@ -41,7 +42,15 @@ _ASK_AGAIN: Final = (0.5, 5.0)  # seconds: the first pause of a check that waits
 class Judge:
     """The contract of one attempt, asked before and after."""
 
-    def __init__(self, house: House, accepted: Accepted, prepared: Prepared, record: Recorder) -> None:
+    def __init__(
+        self,
+        house: House,
+        accepted: Accepted,
+        prepared: Prepared,
+        record: Recorder,
+        kept: Kept,
+        connectors: ReadConnector,
+    ) -> None:
         self.results: dict[CheckId, Said] = {}
         routine = accepted.routine
         self.contract = Contract(
@@ -52,6 +61,8 @@ class Judge:
         self._accepted = accepted
         self._prepared = prepared
         self._record = record
+        self._kept = kept
+        self._connectors = connectors
         self._last_commits = house.store.verifier.last_commits(routine.name)
         self._commits: dict[str, str] = {}
         self._claim: ClaimStatus | None = None
@@ -104,8 +115,18 @@ class Judge:
 
     def _hands(self, workspace: Workspace, *files: str) -> VerifierHands:
         asked = {*files, *(check.path for _, check in _checks(self._accepted) if isinstance(check, FileCheck))}
-        run = self._record.run
-        return VerifierHands(self._house, self._accepted.routine, self._prepared, workspace, run, asked)
+        row = self._record.row()
+        return VerifierHands(
+            self._house,
+            self._accepted.routine,
+            self._prepared,
+            workspace,
+            self._record,
+            self._kept,
+            asked,
+            began=row.started or row.created,
+            connectors=self._connectors,
+        )
 
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
         began = time.monotonic()

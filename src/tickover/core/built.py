@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from tickover.core.check import Check, Gated
+from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
 from tickover.core.permission import PERMISSIONS
@@ -17,12 +18,12 @@ from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "acp"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "acp", "remote"})
 SPEAKING = frozenset({"claude-code", "codex", "loop", "acp"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github"})
 
 
 class Need(NamedTuple):
@@ -87,10 +88,6 @@ def _refs(routine: Routine) -> Iterator[str]:
     return (f"repositories.{name}.ref" for name, each in routine.repositories.items() if "{{" in (each.ref or ""))
 
 
-def _git_credentials(routine: Routine) -> Iterator[str]:
-    return (f"repositories.{name}.credential" for name, each in routine.repositories.items() if each.credential)
-
-
 def _base(routine: Routine) -> Iterator[str]:
     if routine.environment.base != "host":
         yield "environment.base"
@@ -102,7 +99,16 @@ def _observes(routine: Routine) -> Iterator[str]:
 
 
 def _connector_writes(routine: Routine) -> Iterator[str]:
-    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in PERMISSIONS)
+    known = {*PERMISSIONS, *KINDS}
+    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in known)
+
+
+def _connectors(routine: Routine) -> Iterator[str]:
+    for name, connector in routine.connectors.items():
+        if name not in KINDS:
+            yield f"connectors.{name}"
+        elif connector.required:
+            yield f"connectors.{name}.required"
 
 
 def _files(routine: Routine) -> Iterator[str]:
@@ -117,16 +123,15 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
     Need("model", EVERY, _model),
     *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
-    *(Need(key, EVERY, _given(key)) for key in ("remote", "isolation")),
+    *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("repositories.ref", EVERY, _refs),
-    Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("may", EVERY, _connector_writes),
-    *(Need(key, EVERY, _given(key)) for key in ("connectors", "approve")),
+    Need("may.CONNECTOR", EVERY, _connector_writes),
+    Need("connectors.NAME", EVERY, _connectors),
+    Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
     Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )

@@ -224,14 +224,29 @@ class SlackCheck(StateCheck):
     since: Literal["run"] = "run"
 
 
+class CommitStatus(Strict):
+    """A status that a commit has: under which name, and how it stands."""
+
+    context: Line
+    state: Literal["success", "failure", "error", "pending"] = "success"
+
+
 class GitHubCheck(StateCheck):
-    """A pull request is there, reviewed by whom it should be."""
+    """A pull request is there; or this run gave it a review or a comment, or its last commit a status.
+
+    `pull` is its number, or the branch it comes from. `review_by` and `comment_by` are logins; `contains` is in the
+    text of that review or comment.
+    """
 
     KIND: ClassVar[str] = "github"
+    AT_MOST_ONE: ClassVar[tuple[str, ...]] = ("review_by", "comment_by", "status")
 
-    repo: Maybe[Line] = None
+    repo: Line
     pull: Annotated[Annotated[Annotated[int, Between(1)], Tag("<number>")] | Annotated[Line, Tag("<text>")], ByShape]
     review_by: Maybe[Line] = None
+    comment_by: Maybe[Line] = None
+    contains: Maybe[Text] = None
+    status: Maybe[CommitStatus] = None
 
 
 class JudgeCheck(Gated):

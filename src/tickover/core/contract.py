@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tickover.core.check import Check, GitCheck, ReceiptCheck, SqlCheck
+from tickover.core.check import Check, GitCheck, GitHubCheck, ReceiptCheck, SlackCheck, SqlCheck
+from tickover.core.connector import KINDS
 from tickover.core.definition import Routine
 from tickover.core.evidence import EvidenceClass
-from tickover.core.permission import Permission, PushPermission, RequestPermission
+from tickover.core.permission import ConnectorPermission, Permission, PushPermission, RequestPermission
 
 
 class Weakness(NamedTuple):
@@ -88,7 +89,28 @@ def _sees(check: Check, permission: Permission) -> bool:
         return isinstance(check, ReceiptCheck) and _overlap(check.to, permission.to)
     if isinstance(check, SqlCheck):
         return check.connector == permission.kind
-    return check.kind == permission.kind
+    return isinstance(permission, ConnectorPermission) and _sees_connector(check, permission)
+
+
+def _sees_connector(check: Check, permission: ConnectorPermission) -> bool:
+    """Whether the check reads back what the tool does, or asks for the receipt of such a call."""
+    if isinstance(check, SlackCheck):
+        return permission.kind == check.kind and check.channel in _several(
+            permission.fields.get("channels", check.channel)
+        )
+    if isinstance(check, GitHubCheck):
+        asked = {"create_review": check.review_by, "create_comment": check.comment_by, "create_status": check.status}
+        return permission.kind == check.kind and asked.get(permission.tool, check.pull) is not None
+    tool = KINDS[permission.kind].tools.get(permission.tool) if permission.kind in KINDS else None
+    if not isinstance(check, ReceiptCheck) or tool is None:
+        return False
+    method, url = check.to.split(" ", 1)
+    ours = tool.path.replace("{repo}", "*/*").split("/")[1:]
+    return method == tool.method and _overlap("/".join(urlsplit(url).path.split("/")[-len(ours) :]), "/".join(ours))
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _overlap(one: str, other: str) -> bool:

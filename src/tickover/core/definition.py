@@ -13,7 +13,7 @@ from pydantic import Field, Tag
 
 from tickover.core.check import CheckItem
 from tickover.core.limits import Duration, Limits, Period, Retry, Watch
-from tickover.core.permission import PermissionItem
+from tickover.core.permission import PermissionItem, RequestPermission
 from tickover.core.shape import (
     ByShape,
     Flag,
@@ -113,6 +113,13 @@ class Remote(Strict):
     to: Literal["claude-routine", "http", "github-workflow", "none"]
     url: Maybe[Http] = None
     credential: Maybe[Name] = None
+
+
+def forwarding(remote: Remote | None) -> tuple[RequestPermission, ...]:
+    """Return what `agent: remote` may do by being one: send the one request, once in a run."""
+    if remote is None or remote.url is None:
+        return ()
+    return (RequestPermission(to=f"POST {remote.url}", credential=remote.credential, max=1),)
 
 
 class Model(Strict):

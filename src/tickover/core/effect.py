@@ -82,7 +82,7 @@ def _is_about(begun: Begun, target: Target) -> bool:
 
 def _counts(check: ReceiptCheck, receipt: Receipt) -> Counts:
     if check.request and check.request.json_:
-        sent = _holds(check.request.json_, receipt.begun.request_json, "what was sent")
+        sent = _holds(check.request.json_, receipt.begun.request_json, "what was sent", throughout=True)
         if sent.sure is not True:
             return sent
     if not receipt.left:
@@ -101,14 +101,14 @@ def _counts(check: ReceiptCheck, receipt: Receipt) -> Counts:
     return _holds(response.json_, ended.response_json, "the answer")
 
 
-def _holds(wanted: Fields, chosen: Chosen | None, what: str) -> Counts:
+def _holds(wanted: Fields, chosen: Chosen | None, what: str, *, throughout: bool = False) -> Counts:
     if chosen is None:
         return Counts(sure=False, why=f"{what} holds no JSON")
     if not chosen.complete:
         return Counts(sure=None, why=f"{what} could not be read, so it may be what was meant")
-    if wanted.matches(chosen.value):
+    if wanted.matches(chosen.value, throughout=throughout):
         return YES
-    return Counts(sure=False, why=f"{what}: {first_misfit(wanted, chosen.value)}")
+    return Counts(sure=False, why=f"{what}: {first_misfit(wanted, chosen.value, throughout=throughout)}")
 
 
 class Wanted(NamedTuple):

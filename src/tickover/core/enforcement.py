@@ -306,13 +306,15 @@ def _by_rule(
 
 def _misfit(wanted: Fields, body: Body) -> str:
     if isinstance(body, JsonBody):
-        return "" if wanted.matches(body.value) else first_misfit(wanted, body.value)
+        fits = wanted.matches(body.value, throughout=True)
+        return "" if fits else first_misfit(wanted, body.value, throughout=True)
     return body.why if isinstance(body, OtherBody) else "there is none, or none that is JSON"
 
 
-def first_misfit(wanted: Fields, document: Any) -> str:
+def first_misfit(wanted: Fields, document: Any, *, throughout: bool = False) -> str:
     """Say the first line of the explanation that is not met, without its mark."""
-    wrong = [str(clause).strip().removeprefix("✗ ") for clause in wanted.explain(document) if not clause.ok]
+    clauses = wanted.explain(document, throughout=throughout)
+    wrong = [str(clause).strip().removeprefix("✗ ") for clause in clauses if not clause.ok]
     return one_line(wrong[0], 160) if wrong else "it holds what it must not"
 
 

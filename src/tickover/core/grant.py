@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tickover.core.contract import spoken_names
 from tickover.core.definition import Routine
 from tickover.core.errors import TickoverError
-from tickover.core.instance import Instance, credentials_of
+from tickover.core.instance import Instance, credentials_of, read_by_checks
 from tickover.core.permission import PushPermission
 from tickover.core.receipt import canonical_json
 
@@ -83,11 +83,15 @@ def _ask(kind: AskKind, says: str, **item: Any) -> Ask:
 
 
 def _credentials(routine: Routine, instance: Instance) -> Iterator[Ask]:
-    for name in credentials_of(routine):
+    for name in credentials_of(routine, instance):
         known = instance.credentials.get(name)
         hosts = ", ".join(known.hosts) if known else ""
         what = f", and all that it can read at {hosts}" if hosts else " (this instance does not have it yet)"
         yield _ask(AskKind.CREDENTIAL, f"the credential `{name}`{what}", credential=name)
+    for name, keys in read_by_checks(routine, instance).items():
+        kinds = sorted({key.rpartition(".")[2] for key in keys})
+        says = f"that its checks read {', '.join(kinds)} with the credential `{name}`"
+        yield _ask(AskKind.CREDENTIAL, says, credential=name, verifier=kinds)
 
 
 def _writes(routine: Routine) -> Iterator[Ask]:

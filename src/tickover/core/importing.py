@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
@@ -23,6 +24,8 @@ _FENCE: Final = re.compile(r"`{3,}")
 _CLAUDE: Final = "claude-code"
 _NO_CONTRACT: Final = "it has no contract: until `expect` says what proves its work, every run is at best unverified"
 _NO_BUDGET: Final = "`limits.cost_usd` or `limits.tokens` is needed"
+_KEPT: Final = "its token: `tickover secret set {name} --hosts {host}` takes it"
+_TWICE: Final = "its schedule there: switch that off, or it starts twice"
 _SANDBOX: Final = "it runs in a sandbox: no home, no files of this machine but /usr; `repositories` brings files in"
 
 
@@ -101,8 +104,11 @@ def from_scheduled_task(front: Mapping[str, Any], body: str) -> Imported:
     return Imported(name, told, body, left)
 
 
-def from_claude_routine(raw: bytes) -> Imported:
-    """Read a routine as the service of Claude Code Routines answers with it. Raises UsageError."""
+def from_claude_routine(raw: bytes, fire: str = "") -> Imported:
+    """Read a routine as the service of Claude Code Routines answers with it. Raises UsageError.
+
+    With `fire`, the address of its `/fire`, it goes on running there: only what starts it and the verdict are here.
+    """
     try:
         told = read_json(raw)
     except DocumentError as error:
@@ -113,7 +119,11 @@ def from_claude_routine(raw: bytes) -> Imported:
         )
     session = _at(told, "job_config", "ccr", "session_context")
     name = _free(str(told["name"]), set())
-    front: dict[str, Any] = {"name": name, "description": _line(told["name"]), "agent": _CLAUDE}
+    front: dict[str, Any] = {"name": name, "description": _line(told["name"]), "agent": "remote" if fire else _CLAUDE}
+    if fire:
+        front |= {"remote": {"to": "claude-routine", "url": fire, "credential": name}, "on": _starts(told)}
+        there = (_NO_CONTRACT, _KEPT.format(name=name, host=urlsplit(fire).netloc), _TWICE)
+        return Imported(name, front, "The prompt stays where the work is done; here is what proves it.", there)
     left = [_NO_CONTRACT, _NO_BUDGET]
     if isinstance(model := _at(session, "model"), str):
         front["model"] = model
@@ -123,14 +133,9 @@ def from_claude_routine(raw: bytes) -> Imported:
         repositories[key] = {"url": url}
     if repositories:
         front["repositories"] = repositories
-    on: list[dict[str, Any]] = []
-    if isinstance(cron := told.get("cron_expression"), str) and cron:
-        on.append({"schedule": {"cron": cron, "time_zone": "UTC"}})
+    front["on"] = _starts(told)
+    if told.get("cron_expression"):
         left.append("its schedule is kept in UTC there; name a `time_zone` if wall time was meant")
-    if isinstance(at := told.get("run_once_at"), str) and at:
-        on.append({"schedule": {"at": at}})
-    on.append({"api": {}})
-    front["on"] = on
     left += [
         f"the connector {_line(_at(each, 'name'))} ({_line(_at(each, 'url'))})"
         for each in _list(told.get("mcp_connections"))
@@ -143,6 +148,16 @@ def from_claude_routine(raw: bytes) -> Imported:
     if not prompt.strip():
         raise UsageError("import.routine", "there is no prompt in it", hint="job_config.ccr.events")
     return Imported(name, front, prompt, tuple(left))
+
+
+def _starts(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what starts it, as `on`."""
+    on: list[dict[str, Any]] = []
+    if isinstance(cron := told.get("cron_expression"), str) and cron:
+        on.append({"schedule": {"cron": cron, "time_zone": "UTC"}})
+    if isinstance(at := told.get("run_once_at"), str) and at:
+        on.append({"schedule": {"at": at}})
+    return [*on, {"api": {}}]
 
 
 def _urls(session: Any) -> Iterator[str]:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from tickover.core.check import Check, HttpCheck, ReceiptCheck
+from tickover.core.caps import CapSettings
+from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
+from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
+from tickover.core.metering import Budget
 from tickover.core.network import (
+    CREDENTIAL_PORTS,
     Asked,
     Binding,
     Endpoint,
@@ -33,9 +38,10 @@ from tickover.core.network import (
     policy_of,
 )
 from tickover.core.notice import Target as NoticeTarget
-from tickover.core.permission import RequestPermission
+from tickover.core.permission import ConnectorPermission, RequestPermission
+from tickover.core.price import Price, Rates
 from tickover.core.push import push_rules
-from tickover.core.shape import Form, Line, Maybe, Name, Strict
+from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
 CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
@@ -66,6 +72,8 @@ HeaderName = Annotated[str, Form(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", "a header
 Plain = Annotated[str, Form(r"[\x20-\x7e]{0,200}", "at most 200 printable ASCII characters")]
 Word = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "1 to 200 printable ASCII characters, no space")]
 
+ModelName = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "a model's name, in which `*` stands for anything")]
+Usd = Annotated[int | float, Between(0, 1_000_000, whole=False)]
 User = Annotated[str, Form(r"[!-9;-~]{1,200}", "1 to 200 printable ASCII characters, no space and no colon")]
 
 
@@ -123,20 +131,55 @@ class Credential(Strict):
         return CredentialForm(self.kind, name, self.prefix, self.user)
 
 
+class ModelPrice(Strict):
+    """What a model costs, in USD per million tokens; a cache's tokens cost as input does where nothing is said."""
+
+    input: Usd
+    output: Usd
+    cache_read: Maybe[Usd] = None
+    cache_write: Maybe[Usd] = None
+
+    def price(self, model: str) -> Price:
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        return Price(model, Rates(self.input, self.output, read, write))
+
+
+class EventSettings(Strict):
+    """What the instance says of events. `own`: the logins under which its routines act outside, for the loop guard."""
+
+    own: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = ()
+
+
 class Instance(Strict):
     """The file `tickover.yaml`."""
 
     network: NetworkSettings = NetworkSettings()
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
+    caps: CapSettings = CapSettings()
+    prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
+    events: EventSettings = EventSettings()
+    connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_connectors(self) -> Self:
+        for name in self.connectors:
+            if name not in KINDS:
+                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}"
+                raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
+        return self
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
         return self.model_copy(update={"credentials": {**kept, **self.credentials}})
 
 
-def credentials_of(routine: Routine) -> dict[str, list[str]]:
-    """Return every credential that a routine asks for, with the keys that ask."""
+_NOTHING: Final = Instance()
+
+
+def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str, list[str]]:
+    """Return every credential that a routine asks for, with the keys that ask; `instance` says which connectors use."""
     asked: dict[str, list[str]] = {}
     for index, name in enumerate(routine.environment.credentials):
         asked.setdefault(name, []).append(f"environment.credentials[{index}]")
@@ -146,6 +189,20 @@ def credentials_of(routine: Routine) -> dict[str, list[str]]:
     for key, repository in routine.repositories.items():
         if repository.credential is not None:
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
+    for name in routine.connectors:
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.credential is not None:
+            asked.setdefault(settings.credential, []).append(f"connectors.{name}")
+    return asked
+
+
+def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]:
+    """Return each credential that checks read a connector with, and the checks: only the verifier is given it."""
+    asked: dict[str, list[str]] = {}
+    for key, check in checks_of(routine):
+        settings = instance.connectors.get(check.kind)
+        if settings is not None and settings.reading is not None and check.kind in KINDS:
+            asked.setdefault(settings.reading, []).append(key)
     return asked
 
 
@@ -158,21 +215,23 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     `agent` is what the agent's own program has to reach; what it asks its model is no permission of the routine's.
     Whether the owner has granted what is asked is another question (core/grant.py), asked before.
     """
-    credentials = credentials_of(routine)
+    credentials = credentials_of(routine, instance)
     problems = list(_unknown(credentials, instance))
-    rules = _rules(routine, problems)
+    rules = _rules(routine, instance, problems)
+    connectors = _connectors(routine, instance, problems)
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
     policy = policy_of(
-        [*asked_by(routine.environment, routine.may, routine.repositories), *agent.asked],
+        [*asked_by(routine.environment, routine.may, routine.repositories), *connectors, *agent.asked],
         presets,
         instance.network.rules(),
         _bindings(credentials, instance),
         observe=routine.environment.network == "observe",
     )
+    problems += _no_budget(routine, presets, agent)
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
-    problems += _not_bound(rules, policy)
+    problems += _not_bound(routine, rules, policy)
     problems += (
         UsageError("receipt.unseen", why, where=Where(key=f"{key}.to"))
         for key, check in receipts
@@ -181,6 +240,8 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     if problems:
         raise DefinitionErrors(problems)
     return Egress(
+        budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
+        prices=tuple(each.price(model) for model, each in instance.prices.items()),
         policy=policy,
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
@@ -188,20 +249,80 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     )
 
 
+def _no_budget(routine: Routine, presets: Mapping[str, Preset], agent: Reach) -> Iterator[TickoverError]:
+    """Yield what is wrong where an agent asks a model that is paid for, and nothing bounds it.
+
+    One that answers at an address of the routine's own may be anything, also a model of one's own.
+    """
+    limits = routine.limits
+    paid = agent.calls and any(each.entry in presets for each in agent.asked)
+    if paid and limits.tokens is None and limits.cost_usd is None:
+        text = f"`{routine.agent_name}` asks a model that is paid for, and nothing bounds what it takes"
+        hint = "set `limits.cost_usd`, `limits.tokens` or both"
+        yield UsageError("budget.required", text, hint=hint, where=Where(key="limits"))
+
+
 def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
     """Make the verifier's way out: it reads the routine's repositories and the pages of its checks, and no more.
 
-    Only credentials of repositories go with it. Raises DefinitionErrors.
+    Those of the routine's credentials go with it that are bound to one of these hosts. Raises DefinitionErrors.
     """
-    named = {each.credential for each in routine.repositories.values() if each.credential}
-    credentials = {name: keys for name, keys in credentials_of(routine).items() if name in named}
+    return _reading(routine, instance, presets, _read_by_verifier(routine))
+
+
+def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
+    """Make the way to one page that a check asks for. Raises TargetError for what has no name, DefinitionErrors."""
+    return _reading(routine, instance, presets, [_page(url, "the check `http`")])
+
+
+def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
+    credentials = credentials_of(routine)
     problems = list(_unknown(credentials, instance))
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
-    rules, bindings = instance.network.rules(), _bindings(credentials, instance)
-    policy = policy_of(_read_by_verifier(routine), presets, rules, bindings)
-    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(credentials, instance))
+    rules = replace(instance.network.rules(), tunnel=())  # for clients that pin certificates, and the verifier does not
+    places = list(asked)
+    carried = [name for name in credentials if any(_goes_to(instance.credentials[name], each.entry) for each in places)]
+    policy = policy_of(places, presets, rules, _bindings(carried, instance))
+    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(carried, instance))
+
+
+def _goes_to(credential: Credential, place: str) -> bool:
+    """Say whether a credential is bound to a place (`host:port`)."""
+    host, _, port = place.rpartition(":")
+    return any(Endpoint.parse(bound, CREDENTIAL_PORTS).covers(host, int(port)) for bound in credential.hosts)
+
+
+def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> dict[str, Egress]:
+    """Make the way to each connector that checks read: to its host alone, with its reading credential alone.
+
+    Raises DefinitionErrors.
+    """
+    problems = list(_unknown(read_by_checks(routine, instance), instance))
+    asked = _read_back(routine, instance, problems)
+    if problems:
+        raise DefinitionErrors(problems)
+    ways = {}
+    for name, entry in asked.items():
+        reading = instance.connectors[name].reading
+        credentials = [reading] if reading is not None else []
+        policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
+        ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
+        problems += _not_read(name, entry, instance, policy)
+    if problems:
+        raise DefinitionErrors(problems)
+    return ways
+
+
+def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
+    """Yield a reading credential that may not go where its connector answers."""
+    reading = instance.connectors[name].reading
+    _, host, port = read_origin(connected(name, instance.connectors, entry.by).url)
+    if reading is not None and reading not in policy.credentials_for(host, port):
+        text = f"the credential `{reading}` of the connector `{name}` may not go to {host}:{port}"
+        hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
+        yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=entry.by))
 
 
 def checks_of(routine: Routine) -> Iterator[tuple[str, Check]]:
@@ -235,13 +356,64 @@ def _forms(credentials: Iterable[str], instance: Instance) -> dict[str, Credenti
     return {name: form for name, form in found if form is not None}
 
 
-def _rules(routine: Routine, problems: list[TickoverError]) -> tuple[Rule, ...]:
+def _rules(routine: Routine, instance: Instance, problems: list[TickoverError]) -> tuple[Rule, ...]:
+    connectors: list[Rule] = []
     for index, each in enumerate(routine.may):
         try:
             rules_of([each])
+            if isinstance(each, ConnectorPermission):
+                connectors += _of_connector(routine, instance, index, each)
         except TargetError as error:
             problems.append(_at(error, f"may[{index}].request.to"))
-    return () if problems else rules_of(routine.may)
+        except UsageError as error:
+            problems.append(error)
+    return () if problems else (*rules_of(routine.may), *connectors)
+
+
+def _of_connector(
+    routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
+) -> tuple[Rule, ...]:
+    key = f"may[{index}].{permission.kind}"
+    rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
+    if permission.tool not in routine.connectors[permission.kind].tools:
+        text = f"`{permission.tool}` is not in `connectors.{permission.kind}.tools`"
+        raise UsageError("connector.not_offered", text, where=Where(key=f"{key}.tool"))
+    return rules
+
+
+def _connectors(routine: Routine, instance: Instance, problems: list[TickoverError]) -> list[Asked]:
+    """List the hosts of a routine's connectors: all that goes to them is read."""
+    asked = []
+    for name, offered in routine.connectors.items():
+        key = f"connectors.{name}"
+        try:
+            asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
+        except UsageError as error:
+            problems.append(error)
+            continue
+        for tool in offered.tools:
+            if tool not in KINDS[name].tools:
+                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(KINDS[name].tools)}"
+                problems.append(UsageError("connector.unknown_key", text, hint=hint, where=Where(key=f"{key}.tools")))
+    return asked
+
+
+def _read_back(routine: Routine, instance: Instance, problems: list[TickoverError]) -> dict[str, Asked]:
+    """Return the hosts that checks of connectors ask, by connector."""
+    asked: dict[str, Asked] = {}
+    for key, check in checks_of(routine):
+        if check.kind not in KINDS:
+            continue
+        try:
+            asked.setdefault(
+                check.kind, Asked(connected(check.kind, instance.connectors, key).entry, key, inspect=True)
+            )
+            if isinstance(check, GitHubCheck) and "{{" not in check.repo and not REPO.fullmatch(check.repo):
+                text = f"{check.repo} is no repository: it is OWNER/NAME"
+                problems.append(UsageError("connector.repo", text, where=Where(key=f"{key}.repo")))
+        except UsageError as error:
+            problems.append(error)
+    return asked
 
 
 def _repositories(repositories: Mapping[str, Repository], problems: list[TickoverError]) -> tuple[Target, ...]:
@@ -255,16 +427,18 @@ def _repositories(repositories: Mapping[str, Repository], problems: list[Tickove
     return tuple(found)
 
 
-def _not_bound(rules: Iterable[Rule], policy: NetworkPolicy) -> Iterator[TickoverError]:
+def _not_bound(routine: Routine, rules: Iterable[Rule], policy: NetworkPolicy) -> Iterator[TickoverError]:
     """Yield each rule that names a credential which may not go where the rule leads."""
+    keys = {
+        f"may[{index}]": f"may[{index}].{each.kind}{'.credential' if isinstance(each, RequestPermission) else ''}"
+        for index, each in enumerate(routine.may)
+    }
     for rule in rules:
         target = rule.target
         if rule.credential and rule.credential not in policy.credentials_for(target.host, target.port):
             text = f"the credential `{rule.credential}` may not go to {target.host}:{target.port}"
             hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
-            yield UsageError(
-                "credential.not_bound", text, hint=hint, where=Where(key=f"{rule.name}.request.credential")
-            )
+            yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=keys[rule.name]))
 
 
 def _read_by_verifier(routine: Routine) -> Iterator[Asked]:
@@ -275,10 +449,14 @@ def _read_by_verifier(routine: Routine) -> Iterator[Asked]:
     for key, check in checks_of(routine):
         if isinstance(check, HttpCheck) and not check.url.startswith("{{"):
             try:
-                _, host, port = read_origin(check.url)
+                yield _page(check.url, f"{key}.url")
             except TargetError:  # asked in vain: the check itself says why
                 continue
-            yield Asked(f"{host}:{port}", f"{key}.url")
+
+
+def _page(url: str, by: str) -> Asked:
+    _, host, port = read_origin(url)
+    return Asked(f"{host}:{port}", by, inspect=True)
 
 
 def _at(error: UsageError, key: str) -> UsageError:

@@ -4,6 +4,9 @@ A `Matcher` judges one value, `Fields` a document by paths. Both are total: they
 and they cannot raise on any JSON. A missing value satisfies no operator but `exists: false` and `empty: true`;
 `not_X` holds exactly where `X` does not. For a list, an operator holds if it holds for any element; `contains`
 and `has_all` ask for members, `empty`, `exists` and `min_chars` judge the whole.
+
+Where something is permitted, one element that fits is not enough: `throughout` asks the same of every element, so
+that `channel: C0ENG` does not let `["C0ENG", "C0EVIL"]` pass.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -23,6 +27,21 @@ from tickover.core.operator import OPERATORS, OperandError, Test, same
 
 MAX_DEPTH = 8
 GROUPS = ("all", "any", "not")
+OF_THE_WHOLE = frozenset({"contains", "has_all", "empty", "exists", "min_chars"})
+
+
+class Lists(Enum):
+    """How an operator judges a list whose elements it looks at."""
+
+    ANY = "any"
+    """As the operator says itself: one element is enough, and for a `not_X` none may be X."""
+    EVERY = "every"
+    """Every element by itself, and there is one."""
+    SOME = "some"
+    """One element by itself: the other side of EVERY, inside a `not`."""
+
+
+_OPPOSITE = {Lists.ANY: Lists.ANY, Lists.EVERY: Lists.SOME, Lists.SOME: Lists.EVERY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +79,8 @@ class MatcherError(ValueError):
 class Node(Protocol):
     """A parsed part: judges a value (the document, for `Fields`) at a path."""
 
-    def holds(self, value: Any) -> bool: ...
-    def clauses(self, value: Any, path: str, depth: int) -> Iterator[Clause]: ...
+    def holds(self, value: Any, lists: Lists) -> bool: ...
+    def clauses(self, value: Any, path: str, depth: int, lists: Lists) -> Iterator[Clause]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +92,15 @@ class Ask:
     test: Test
     negated: bool
 
-    def holds(self, value: Any) -> bool:
-        return self.test(value) is not self.negated
+    def holds(self, value: Any, lists: Lists) -> bool:
+        whole = lists is Lists.ANY or self.name.removeprefix("not_") in OF_THE_WHOLE
+        if whole or not isinstance(value, list | tuple):
+            return self.test(value) is not self.negated
+        each = [self.test(element) is not self.negated for element in value]
+        return any(each) if lists is Lists.SOME else bool(each) and all(each)
 
-    def clauses(self, value: Any, path: str, depth: int) -> Iterator[Clause]:
-        yield Clause(path, f"{self.name} {shown(self.operand)}", value, self.holds(value), depth)
+    def clauses(self, value: Any, path: str, depth: int, lists: Lists) -> Iterator[Clause]:
+        yield Clause(path, f"{self.name} {shown(self.operand)}", value, self.holds(value, lists), depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +110,11 @@ class At:
     path: JsonPath
     node: Node
 
-    def holds(self, value: Any) -> bool:
-        return self.node.holds(self.path.get(value))
+    def holds(self, value: Any, lists: Lists) -> bool:
+        return self.node.holds(self.path.get(value), lists)
 
-    def clauses(self, value: Any, path: str, depth: int) -> Iterator[Clause]:
-        yield from self.node.clauses(self.path.get(value), f"{path}{self.path}", depth)
+    def clauses(self, value: Any, path: str, depth: int, lists: Lists) -> Iterator[Clause]:
+        yield from self.node.clauses(self.path.get(value), f"{path}{self.path}", depth, lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +125,21 @@ class Group:
     nodes: tuple[Node, ...]
     silent: bool = False
 
-    def holds(self, value: Any) -> bool:
-        each = (node.holds(value) for node in self.nodes)
+    def holds(self, value: Any, lists: Lists) -> bool:
+        each = (node.holds(value, self._inside(lists)) for node in self.nodes)
         if self.name == "any":
             return any(each)
         return all(each) is not (self.name == "not")
 
-    def clauses(self, value: Any, path: str, depth: int) -> Iterator[Clause]:
+    def clauses(self, value: Any, path: str, depth: int, lists: Lists) -> Iterator[Clause]:
         if not self.silent:
-            yield Clause(path, self.name, value, self.holds(value), depth)
+            yield Clause(path, self.name, value, self.holds(value, lists), depth)
             depth += 1
         for node in self.nodes:
-            yield from node.clauses(value, path, depth)
+            yield from node.clauses(value, path, depth, self._inside(lists))
+
+    def _inside(self, lists: Lists) -> Lists:
+        return _OPPOSITE[lists] if self.name == "not" else lists
 
 
 class _Parsed:
@@ -129,12 +155,12 @@ class _Parsed:
     def _parse(source: Any) -> Node:
         raise NotImplementedError
 
-    def matches(self, value: Any) -> bool:
-        return self._node.holds(value)
+    def matches(self, value: Any, *, throughout: bool = False) -> bool:
+        return self._node.holds(value, Lists.EVERY if throughout else Lists.ANY)
 
-    def explain(self, value: Any, path: str = "") -> list[Clause]:
+    def explain(self, value: Any, path: str = "", *, throughout: bool = False) -> list[Clause]:
         """Every clause with its value and verdict, all of them, also after the first that fails."""
-        return list(self._node.clauses(value, path, 0))
+        return list(self._node.clauses(value, path, 0, Lists.EVERY if throughout else Lists.ANY))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and same(self.source, other.source)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tickover.core.check import Check, CommandCheck, GitCheck, HttpCheck, SqlCheck
+from tickover.core.check import Check, CommandCheck, GitCheck, GitHubCheck, HttpCheck, SqlCheck
 from tickover.core.definition import Model, Routine
 from tickover.core.permission import ConnectorPermission, PushPermission
 from tickover.core.push import NO_REF
@@ -153,6 +153,8 @@ def _check(routine: Routine, check: Check, at: KeyPath) -> Iterator[Problem]:
             yield Problem("definition.restore", "`restore` needs `run: true`", (*at, "subject", "restore"))
         if len(routine.repositories) != 1:
             yield Problem("definition.restore", "`restore` needs exactly one repository", (*at, "subject", "restore"))
+    if isinstance(check, GitHubCheck) and check.contains and not (check.review_by or check.comment_by):
+        yield Problem("definition.contains", "`contains` needs `review_by` or `comment_by`", (*at, "contains"))
     if isinstance(check, SqlCheck) and check.connector not in routine.connectors:
         yield _unknown("connector", check.connector, routine.connectors, (*at, "connector"))
     if isinstance(check, HttpCheck) and check.url.startswith("{{") and not re.match(r"\{\{\s*inputs\.", check.url):

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ValidationError
 
 from tickover.core.check import CommandCheck, FileCheck, OutputCheck
-from tickover.core.definition import AGENTS, Environment, FrontMatter, Routine
+from tickover.core.definition import AGENTS, Environment, FrontMatter, Routine, forwarding
 from tickover.core.errors import DefinitionErrors, NotFoundError, TickoverError, UsageError, Where
 from tickover.core.rules import problems
 from tickover.core.tree import Tree
@@ -116,9 +116,15 @@ def parse_routine(
         raise DefinitionErrors([error]) from None
     matter = validated(FrontMatter, document, file)
     environment = _environment(matter, document, file, environments)
+    try:
+        may = (*matter.may, *forwarding(matter.remote))
+    except ValidationError as error:
+        text = f"nothing can be sent to `url`: {error.errors()[0]['msg']}"
+        where = _where(document, file, ("remote", "url"))
+        raise DefinitionErrors([UsageError("definition.remote", text, where=where)]) from None
     routine = Routine.model_construct(
         matter.model_fields_set | {"body"},
-        **{**dict(matter), "environment": environment, "body": body, "body_line": body_line},
+        **{**dict(matter), "environment": environment, "body": body, "body_line": body_line, "may": may},
     )
     broken = [
         UsageError(each.code, each.message, hint=each.hint, where=_where(document, file, each.at))

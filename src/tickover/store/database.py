@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.resources
 import os
 import re
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -42,7 +44,7 @@ class Database:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         path = os.path.join(self.folder, "tickover.db")
         with self._translated(), _locked(os.path.join(self.folder, "store.lock")):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            _make(path)
             self._connection = sqlite3.connect(
                 path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
             )
@@ -165,6 +167,20 @@ def _locked(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _make(path: str) -> None:
+    """Make the file, private, if it is not there; never open one that is.
+
+    Closing any descriptor of a file drops every POSIX lock that this process has on it, those of its connections too
+    (https://sqlite.org/howtocorrupt.html, 2.2). The next process to close then takes itself for the last one and
+    deletes the write-ahead log, and what is committed here afterwards is lost.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError(errno.ELOOP, "no regular file; symbolic links are not followed", path) from None
 
 
 def _text(*path: str) -> str:

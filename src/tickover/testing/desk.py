@@ -137,6 +137,10 @@ class MemoryDesk:
             self._pushes.setdefault(folder.name, []).insert(0, (version, self._clock(), by))
             return self._routines[folder.name]
 
+    def asked(self, name: str) -> Sequence[str]:
+        self.routine(name)
+        return []
+
     def routines(self) -> Sequence[DeskRoutine]:
         with self._lock:
             return [self._routines[name] for name in sorted(self._routines)]

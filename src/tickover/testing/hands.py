@@ -16,7 +16,8 @@ class FakeHands:
     """Answers from its fields and writes down what it was asked.
 
     Bytes in `subject` are a file written by the agent. A command that is not in `commands` is not found (127). What
-    is missing elsewhere is a TickoverError, as is everything once `broken` is set.
+    is missing elsewhere is a TickoverError, as is everything once `broken` is set. `connectors` maps a connector and a
+    path to its answer, or to the answers of its pages, by `page` or `cursor` (1, 2, ...) of the query.
     """
 
     subject: Mapping[str, bytes | SubjectFile] = field(default_factory=dict)
@@ -25,6 +26,8 @@ class FakeHands:
     refs: Mapping[tuple[str, Where], Mapping[str, str]] = field(default_factory=dict)
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pages: Mapping[str, HttpAnswer] = field(default_factory=dict)
+    connectors: Mapping[tuple[str, str], HttpAnswer | Sequence[HttpAnswer]] = field(default_factory=dict)
+    began: float = 1_800_000_000.0
     calls: Sequence[Receipt] = ()
     broken: TickoverError | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
@@ -63,6 +66,15 @@ class FakeHands:
         if url not in self.pages:
             raise TickoverError("http.unreachable", f"{url} cannot be reached: connection refused")
         return self.pages[url]
+
+    async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        self._note("read_connector", name, path, dict(query))
+        if (name, path) not in self.connectors:
+            raise TickoverError("connector.unreachable", f"{name} cannot be reached: connection refused")
+        found = self.connectors[name, path]
+        if isinstance(found, HttpAnswer):
+            return found
+        return found[int(query.get("page") or query.get("cursor") or 1) - 1]
 
     async def receipts(self) -> Sequence[Receipt]:
         self._note("receipts")

@@ -1,0 +1,161 @@
+"""Whole runs with connectors: written by a `may` of the connector, read back by its check with a token of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tickover.core.errors import DefinitionErrors
+from tickover.testing.github import GitHubDouble, Pull
+from tickover.testing.localhost import entry, serving, url
+from tickover.testing.slack import Account, SlackDouble
+from tickover.testing.upstream import Upstream
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Bench
+
+BOT, READER = "xoxb-the-token-of-the-agent-4711", "xoxb-the-token-of-the-verifier-4712"
+PAT, READ_PAT = "ghp_the_token_of_the_agent_4713", "ghp_the_token_of_the_verifier_4714"
+SEND = """\
+import json, sys, urllib.request
+url, body = sys.argv[1:]
+asking = urllib.request.Request(url, body.encode(), {"content-type": "application/json"}, method="POST")
+try:
+    print(urllib.request.urlopen(asking, timeout=30).read().decode())
+except Exception as error:
+    print("no:", error)
+"""
+
+
+@dataclass
+class Town:
+    """The doubles, served, and what the owner of the machine has set up for them."""
+
+    bench: Bench
+    slack: SlackDouble
+    github: GitHubDouble
+    at: dict[str, Upstream]
+
+    def routine(self, *calls: tuple[str, dict[str, Any]], **front: Any) -> Path:
+        """Write and grant a routine that sends each body to its path (`slack/chat.postMessage`)."""
+        lines = [f"cat > send.py <<'EOF'\n{SEND}EOF\n"]
+        for path, body in calls:
+            name, _, rest = path.partition("/")
+            lines.append(f"python3 send.py {self.address(name)}/{rest} '{json.dumps(body)}'\n")
+        folder = self.bench.routine("".join(lines), **front)
+        self.bench.tickover.grant(folder, by="owner")
+        return folder
+
+    def address(self, name: str) -> str:
+        return url(self.at[name]) + ("/api" if name == "slack" else "")
+
+
+@pytest.fixture
+async def town(bench: Bench) -> AsyncIterator[Town]:
+    scopes = frozenset({"channels:history"})
+    slack = SlackDouble({BOT: Account("UBOT", frozenset({"chat:write"})), READER: Account("UREAD", scopes)})
+    pulls = {"acme/app": [Pull(7, "Fix it", "fix", "a" * 40)]}
+    github = GitHubDouble({PAT: "acme-bot", READ_PAT: "acme-reader"}, pulls)
+    async with AsyncExitStack() as stack:
+        at = {
+            "slack": await stack.enter_async_context(serving(slack)),
+            "github": await stack.enter_async_context(serving(github)),
+        }
+        town = Town(bench, slack, github, at)
+        roots = bench.folder / "roots.pem"
+        roots.write_bytes(b"".join(each.authority.pem for each in at.values() if each.authority))
+        connectors = {
+            name: {"url": town.address(name), "credential": f"{name}-bot", "verifier_credential": f"{name}-reader"}
+            for name in at
+        }
+        network = {"private": [entry(each) for each in at.values()], "roots": [str(roots)]}
+        (bench.tickover.home / "tickover.yaml").write_text(json.dumps({"network": network, "connectors": connectors}))
+        for name, value in (
+            ("slack-bot", BOT), ("slack-reader", READER), ("github-bot", PAT), ("github-reader", READ_PAT)
+        ):  # fmt: skip
+            hosts = [entry(at[name.partition("-")[0]])]
+            bench.tickover.secrets.set(name, value.encode(), by="owner", binding={"hosts": hosts})
+        yield town
+
+
+POST = "slack/chat.postMessage"
+SAYS = {"channel": "C0ENG", "text": "Weekly digest: 14 < 15 changes"}
+SLACK: dict[str, Any] = {
+    "connectors": {"slack": {"tools": ["post_message"]}},
+    "may": [{"slack": {"tool": "post_message", "channels": ["C0ENG"], "max": 1}}],
+    "expect": [{"slack": {"channel": "C0ENG", "contains": "Weekly digest: 14 <", "since": "run"}}],
+}
+
+
+async def test_a_message_is_verified_by_reading_it_back_with_the_verifiers_token(town: Town) -> None:
+    town.slack.say("C0ENG", "Weekly digest: 14 < 15 changes", "UBOT", at=1_700_000_000)
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
+    assert (row.outcome, row.exit_code) == ("verified", 0), (row.reason, town.bench.said())
+    assert "state: message with “Weekly digest: 14 <” read back from C0ENG, by UBOT" in row.reason
+    assert town.slack.posts() == [SAYS]
+    called = [(each["method"], each["by"]) for each in town.slack.called]
+    assert called == [
+        ("conversations.history", "UREAD"),
+        ("chat.postMessage", "UBOT"),
+        ("conversations.history", "UREAD"),
+    ]
+    assert town.bench.findings(row) == []
+    everything = json.dumps([event.data for event in town.bench.events])
+    assert not [token for token in (BOT, READER) if token in everything]
+
+
+async def test_nothing_posted_another_channel_and_one_too_many(town: Town) -> None:
+    town.slack.channels["C0EVIL"] = []
+    row = await town.bench.run(town.routine(**SLACK))
+    assert (row.outcome, row.exit_code) == ("failed", 5)
+    assert "no message of this run" in row.reason
+    row = await town.bench.run(town.routine((POST, {**SAYS, "channel": "C0EVIL"}), (POST, SAYS), (POST, SAYS), **SLACK))
+    assert (row.outcome, town.slack.posts()) == ("verified", [SAYS]), row.reason
+    assert town.slack.channels["C0EVIL"] == []
+    assert [each["code"] for each in town.bench.facts("connection_denied")] == ["body", "max"]
+
+
+async def test_what_the_reader_may_not_read_is_no_proof(town: Town) -> None:
+    town.slack.tokens = {**town.slack.tokens, READER: Account("UREAD", frozenset())}
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
+    assert (row.outcome, row.exit_code) == ("unverified", 6)
+    assert "C0ENG cannot be read: missing_scope" in row.reason
+
+
+async def test_a_review_is_verified_by_reading_it_back(town: Town) -> None:
+    front: dict[str, Any] = {
+        "connectors": {"github": {"tools": ["create_review"]}},
+        "may": [{"github": {"tool": "create_review", "repos": ["acme/app"], "events": ["COMMENT"], "max": 1}}],
+        "expect": [{"github": {"repo": "acme/app", "pull": "{{ inputs.pull }}", "review_by": "acme-bot"}}],
+        "inputs": {"pull": {"type": "integer", "default": 7}},
+    }
+    review, approve = {"event": "COMMENT", "body": "Off by one."}, {"event": "APPROVE"}
+    path = "github/repos/acme/app/pulls/7/reviews"
+    row = await town.bench.run(town.routine((path, approve), (path, review), **front))
+    assert (row.outcome, row.exit_code) == ("verified", 0), (row.reason, town.bench.said())
+    assert "state: review by acme-bot read back from acme/app#7" in row.reason
+    assert town.github.writes() == [("POST", "/repos/acme/app/pulls/7/reviews", 200)]
+    assert {each["by"] for each in town.github.called if each["method"] == "GET"} == {"acme-reader"}
+
+
+async def test_what_an_earlier_run_did_is_no_evidence_of_this_one(town: Town) -> None:
+    old = {"user": {"login": "acme-bot"}, "state": "COMMENTED", "body": "x", "submitted_at": "2024-01-01T00:00:00Z"}
+    town.github.pulls["acme/app"][0].reviews.append(old)
+    row = await town.bench.run(
+        town.routine(expect=[{"github": {"repo": "acme/app", "pull": "fix", "review_by": "Acme-Bot"}}])
+    )
+    assert (row.outcome, row.exit_code) == ("failed", 5)
+    assert "there is one from before the run" in row.reason
+
+
+async def test_a_connector_that_the_instance_does_not_have(bench: Bench) -> None:
+    folder = bench.routine("true", **SLACK)
+    with pytest.raises(DefinitionErrors) as caught:
+        await bench.run(folder)
+    assert {each.code for each in caught.value.problems} == {"connector.unknown"}
