@@ -121,7 +121,7 @@ def test_the_frame_is_the_golden_one(name: str) -> None:
 
 
 def test_it_reaches_its_model_and_nothing_else() -> None:
-    asked = (Asked("m.test:443", "agent loop"),)
+    asked = (Asked("m.test:443", "agent loop", inspect=True),)
     assert LoopAgent().reach({}, AT) == Reach(asked, ("POST https://m.test/v1/chat/completions",))
     other = replace(AT, url="https://m.test/", wire="anthropic")
     assert LoopAgent().reach({}, other) == Reach(asked, ("POST https://m.test/v1/messages",))

@@ -48,7 +48,8 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        ({"agent": "acp", "argv": ["x"]}, "agent"),
+        ({"agent": "acp@1", "argv": ["x"]}, "agent"),
+        ({"agent": "acp", "argv": ["x"], "model": "m"}, "model"),
         ({"agent": "steps@1"}, "agent"),
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
@@ -103,7 +104,7 @@ def test_what_a_server_can_do() -> None:
 
 
 def test_the_error_names_the_key() -> None:
-    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "acp", "argv": ["x"]}), "run")
+    [error] = not_yet(Routine.model_validate({"name": "r", "agent": "acp@1", "argv": ["x"]}), "run")
     assert (error.code, error.exit_code) == ("not_yet: agent", 2)
 
 

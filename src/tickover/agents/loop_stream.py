@@ -1,5 +1,6 @@
-"""The lines of the small loop (`inside/loop.py`) as facts. Pure. Its tools can write to that stream: all is a claim.
+"""The lines of our own runners (`inside/loop.py`, `inside/acp.py`) as facts. Pure.
 
+An agent can write to that stream itself: all is a claim.
 It has completed when it exited with 0 and its last word is that the model called no further tool.
 """
 
@@ -57,7 +58,10 @@ class LoopParser:
         match message:
             case {"tickover": "ready", "model": str(model)}:
                 first, self._ready = not self._ready, True
-                return [AgentReady(model=short(model, 128), tools=names(message.get("tools"), 20))] if first else []
+                version, session = short(message.get("version"), 64), short(message.get("session"), 64)
+                tools = names(message.get("tools"), 20)
+                ready = AgentReady(version_said=version, model=short(model, 128), session=session, tools=tools)
+                return [ready] if first else []
             case {"tickover": "text", "text": str(text)}:
                 return said(text)
             case {"tickover": "call", "id": str(name), "tool": str(tool)}:

@@ -18,8 +18,8 @@ from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "remote"})
-SPEAKING = frozenset({"claude-code", "codex", "loop"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "acp", "remote"})
+SPEAKING = frozenset({"claude-code", "codex", "loop", "acp"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
@@ -72,7 +72,7 @@ def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
 
 
 def _model(routine: Routine) -> Iterator[str]:
-    if routine.model is not None and routine.agent_name not in SPEAKING:
+    if routine.model is not None and routine.agent_name not in SPEAKING - {"acp"}:
         yield "model"
 
 
