@@ -142,7 +142,7 @@ def test_the_host_of_its_model_is_all_it_needs() -> None:
         (Asked("openai", "agent codex"),), ("POST https://api.openai.com/v1/responses",)
     )
     assert CodexAgent().reach({"OPENAI_BASE_URL": "https://m.test:8443/v1"}) == Reach(
-        (Asked("m.test:8443", "agent codex"),), ("POST https://m.test:8443/v1/responses",)
+        (Asked("m.test:8443", "agent codex", inspect=True),), ("POST https://m.test:8443/v1/responses",)
     )
     with pytest.raises(UsageError):
         CodexAgent().reach({"OPENAI_BASE_URL": "m.test"})

@@ -193,3 +193,13 @@ async def test_a_pause_is_told(house: House) -> None:
     [(_, message)] = house.told
     assert (message.kinds, message.reason, message.run) == (("paused",), "5 runs in a row failed", None)
     assert message.subject == "r: paused"
+
+
+async def test_a_silence_is_told_to_whom_missed_is(house: House) -> None:
+    house.rules_ = [Notify(on=("missed",), to="ops"), Notify(on=("failed",), to="others")]
+    house.postman.silent("work/github", house.clock.now, "nothing came by work/github for 7 days")
+    await house.postman.deliver()
+    [(_, message)] = house.told
+    assert (message.kinds, message.routine) == (("missed",), "work")
+    assert message.reason == "nothing came by work/github for 7 days"
+    assert message.hint == "tickover events list --source work/github"

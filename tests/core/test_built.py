@@ -33,6 +33,7 @@ REPO = {"a": {"url": "https://x.test/a"}}
         {"connectors": {"slack": {"tools": ["post_message"]}}, "may": [{"slack": {"tool": "post_message", "max": 1}}]},
         {"expect": [{"slack": {"channel": "C0ENG"}}, {"github": {"repo": "acme/app", "pull": 7, "review_by": "bot"}}]},
         {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
+        {"limits": {"cost_usd": 1, "tokens": 1}},
         {"retry": {"attempts": 3}, "isolation": "sandbox", "task": "Carry out the routine.", "watch": {"init": "30s"}},
         {"expect": [{"file": {"path": "a"}}, {"command": {"run": "x"}}, {"output": {"schema": "a"}}]},
         {"expect": [{"http": {"url": "https://a.test", "within": "1m"}}], "repositories": REPO},
@@ -53,7 +54,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
         ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
-        ({"repositories": {"a": {"url": "https://x.test/a", "credential": "c"}}}, "repositories.a.credential"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         ({"connectors": {"s": {}}}, "connectors.s"),
         (
@@ -65,8 +65,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
         ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
-        ({"limits": {"cost_usd": 1}}, "limits.cost_usd"),
-        ({"limits": {"tokens": 1}}, "limits.tokens"),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:

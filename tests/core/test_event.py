@@ -52,6 +52,8 @@ EXAMPLES: list[Fact] = [
     facts.ReceiptEnded(receipt=2, record=Ended(call=1, at=2.5, delivery=Delivery.ANSWERED, status=200), mac="cd"),
     facts.ReceiptsSealed(receipt=2, mac="cd"),
     facts.ConnectionDenied(host="evil.test", port=443, code="not_listed", says="not on the list", times=3),
+    facts.ModelCalled(host="model.test", port=443, dialect="anthropic", model="m", status=200, tools=("Bash",)),
+    facts.HostReached(host="docs.test", port=443, rule="environment.network[0] (`docs.test`)"),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),
     facts.BaselineChecked(list=CheckList.EXPECT, index=0, kind="http", result=CheckResult.FAIL),
     facts.CheckEvaluated(

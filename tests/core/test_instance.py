@@ -9,7 +9,9 @@ from tickover.core.definition import Routine
 from tickover.core.enforcement import MODEL, Allow, OtherBody, Request, judge_request
 from tickover.core.errors import DefinitionErrors
 from tickover.core.instance import Credential, Instance, credentials_of, egress_of, verifier_egress_of
+from tickover.core.metering import Budget
 from tickover.core.network import Asked, Preset, Reach, Route
+from tickover.core.price import Rates
 
 PRESETS = {"packages": Preset("packages", ("index.test",), inspect=True, private=True)}
 CHAT = {"credentials": {"chat": {"hosts": ["chat.test"]}}}
@@ -133,7 +135,7 @@ def test_every_key_that_asks_for_a_credential_is_named() -> None:
     }
 
 
-def test_the_verifier_reads_repositories_and_pages_with_the_repositories_credentials_only() -> None:
+def test_the_verifier_reads_repositories_and_pages_with_the_credentials_bound_to_them_only() -> None:
     egress = verifier_egress_of(
         routine(
             repositories={"app": {"url": "https://git.test/app", "credential": "forge"}},
@@ -152,7 +154,7 @@ def test_the_verifier_reads_repositories_and_pages_with_the_repositories_credent
     }
     assert routes == {
         "git.test": Route.INSPECT,
-        "status.test": Route.TUNNEL,
+        "status.test": Route.INSPECT,
         "docs.test": Route.DENY,
         "chat.test": Route.DENY,
     }
@@ -201,6 +203,27 @@ AGENT_REACH = Reach(
     (Asked("model.test", "agent claude-code"),),
     ("POST https://model.test/v1/messages", "POST https://model.test/v1/messages?beta=true"),
 )
+
+
+@pytest.mark.parametrize(
+    ("limits", "bound"), [({}, None), ({"tokens": 5}, Budget(5)), ({"cost_usd": 2}, Budget(cost_usd=2))]
+)
+def test_a_model_that_is_paid_for_needs_a_budget(limits: dict[str, Any], bound: Budget | None) -> None:
+    routine = Routine.model_validate({"name": "r", "agent": "claude-code", "limits": limits})
+    known = {"anthropic": Preset("anthropic", ("model.test",), inspect=True)}
+    reach = Reach((Asked("anthropic", "agent claude-code"),), AGENT_REACH.calls)
+    if bound:
+        assert egress_of(routine, Instance(), known, reach).budget == bound
+        return
+    with pytest.raises(DefinitionErrors) as raised:
+        egress_of(routine, Instance(), known, reach)
+    assert [error.code for error in raised.value.problems] == ["budget.required"]
+
+
+def test_the_instances_prices_go_with_it() -> None:
+    instance = Instance.model_validate({"prices": {"local-*": {"input": 1, "output": 2, "cache_read": 0.1}}})
+    (price,) = egress_of(Routine.model_validate({"name": "r", "agent": "steps"}), instance, {}).prices
+    assert (price.model, price.rates) == ("local-*", Rates(1, 2, 0.1, 1))
 
 
 @pytest.mark.parametrize(

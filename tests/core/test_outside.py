@@ -62,17 +62,19 @@ def test_a_quiet_run_has_no_findings() -> None:
     assert said(row(begun(1, writes=False, method="GET", rule="read"), ended(1))) == {}
 
 
-def test_denials_are_one_finding_with_the_hosts() -> None:
+def test_denied_connections_are_one_finding_and_denied_requests_another() -> None:
     found = findings_outside(
         row(denied(times=3), denied(times=2), denied("b.test"), denied(method="POST", path="/x", code="max"))
     )
-    [finding] = found
+    [finding, request] = found
     assert (finding.code, finding.required) == ("host_denied", False)
     assert finding.message.startswith(
-        "7 were denied: evil.test:443 (not_listed: evil.test is not on the list); b.test:443"
+        "6 were denied: evil.test:443 (not_listed: evil.test is not on the list); b.test:443"
     )
-    assert "POST evil.test:443/x (max:" in finding.message
-    assert finding.detail == {"hosts": ["evil.test:443", "b.test:443"], "denied": 7}
+    assert finding.detail == {"hosts": ["evil.test:443", "b.test:443"], "denied": 6}
+    assert (request.code, request.required) == ("request_denied", False)
+    assert request.message.startswith("1 was denied: POST evil.test:443/x (max:")
+    assert request.detail == {"hosts": ["evil.test:443"], "denied": 1}
 
 
 def test_hostile_words_of_a_denial_stay_on_one_line_and_short() -> None:

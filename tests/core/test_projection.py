@@ -153,6 +153,17 @@ class Walk:
             st.builds(
                 facts.ConnectionDenied, host=short, port=amounts, code=short, says=short, times=st.integers(1, 3)
             ),
+            st.builds(
+                facts.ModelCalled,
+                host=short,
+                port=amounts,
+                dialect=short,
+                input_tokens=amounts,
+                output_tokens=amounts,
+                cache_read_tokens=amounts,
+                cost_usd=st.none() | amounts.map(float),
+                estimated=st.booleans(),
+            ),
         ]
         if self.open_calls:
             end = st.builds(
@@ -401,7 +412,7 @@ def naive_fold(events: list[Raw]) -> Raw:
         "refused_artifacts": [only(e["data"], "path", "reason") for e in last if e["type"] == "artifact_refused"],
         "state_digest": last_data(known, "state_committed").get("digest"),
         "state_discarded": state[-1]["data"].get("reason") if state else None,
-        "usage": naive_usage([event["data"] for event in known if event["type"] == "agent_usage"]),
+        "usage": naive_usage(known),
         "network": naive_network(known),
         "recovered": sum(event["type"] == "run_recovered" for event in known),
         "unknown_facts": len(events) - len(known),
@@ -537,12 +548,20 @@ def naive_sandbox(events: list[Raw]) -> Raw | None:
     return only(last_data(preparing, "sandbox_started"), *keys)
 
 
-def naive_usage(answers: list[Raw]) -> Raw:
-    prices = [answer["cost_usd"] for answer in answers]
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+def naive_usage(events: list[Raw]) -> Raw:
+    """What the gateway counted is what counts; only where it saw nothing, the agent is asked."""
+    seen = data_of(events, "model_called")
+    answers = seen or data_of(events, "agent_usage")
+    free = [seen and not any(answer[name] for name in TOKENS) for answer in answers]
+    prices = [0.0 if nothing else answer["cost_usd"] for nothing, answer in zip(free, answers, strict=True)]
     return {
-        "input_tokens": sum(answer["input_tokens"] for answer in answers),
-        "output_tokens": sum(answer["output_tokens"] for answer in answers),
+        **{name: sum(answer.get(name, 0) for answer in answers) for name in TOKENS},
         "cost_usd": None if None in prices else sum(prices, 0.0),
+        "calls": len(seen),
+        "estimated": sum(answer["estimated"] for answer in seen),
     }
 
 

@@ -16,6 +16,8 @@ from tickover.core.verdict import CheckTerm
 CLAIM, ARTIFACT, EFFECT, STATE = EvidenceClass
 PASS, FAIL, ERROR, PENDING = CheckResult
 NEVER_AGAIN = {
+    CauseCode.MODEL_AUTH,
+    CauseCode.PAUSED,
     CauseCode.LIMIT,
     CauseCode.BUDGET,
     CauseCode.CONDITION_FAILED,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tickover.core.metering import BUDGET_CODES
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reference/gateway.md"
 NEVER_READ = {"client_gone", "linger"}
@@ -19,6 +21,7 @@ def words() -> set[str]:
         text = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'Refusal\(\s*[^"()]*,\s*"([a-z_0-9]+)"', text))
         found |= set(re.findall(r'within\(\s*[^"()]*,\s*[0-9]+,\s*"([a-z_0-9]+)"', text))
+    found |= BUDGET_CODES
     enforcement = (ROOT / "src/tickover/core/enforcement.py").read_text(encoding="utf-8")
     return (found | set(re.findall(r'Deny\("([a-z_]+)"', enforcement)) | OF_REFS | {"large_head"}) - NEVER_READ
 

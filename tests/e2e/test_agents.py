@@ -37,6 +37,7 @@ case "$CASE" in
 esac
 """
 CHECK = {"count.py": "import sys; sys.exit(open('/subject/count.txt').read() != '3\\n')"}
+BOUND = {"limits": {"tokens": 100_000}}
 EXPECT = [{"command": {"run": "python3 count.py"}}]
 
 
@@ -54,7 +55,7 @@ async def install(bench: Bench, version: str) -> None:
 
 
 def routine(bench: Bench, case: str, **front: Any) -> Path:
-    front = {"agent": "claude-code", "environment": {"env": {"CASE": case}}, "expect": EXPECT, **front}
+    front = {"agent": "claude-code", "environment": {"env": {"CASE": case}}, "expect": EXPECT, **BOUND, **front}
     return bench.routine("You write count.txt:\n```text\n3\n```\n", checks=CHECK, **front)
 
 
@@ -97,7 +98,7 @@ async def test_an_agent_that_falls_silent_is_ended_with_all_it_started(
 @pytest.mark.parametrize(("case", "result"), [("result", "pass"), ("says", "fail")])
 async def test_the_structured_result_is_what_the_output_check_sees(agent: Bench, case: str, result: str) -> None:
     schema = {"schema.json": json.dumps({"type": "object", "required": ["n"]})}
-    front: dict[str, Any] = {"agent": "claude-code", "environment": {"env": {"CASE": case}}}
+    front: dict[str, Any] = {"agent": "claude-code", "environment": {"env": {"CASE": case}}, **BOUND}
     folder = agent.routine(
         "Say n:\n```text\n3\n```\n", checks=schema, expect=[{"output": {"schema": "schema.json"}}], **front
     )
@@ -127,6 +128,14 @@ async def test_without_a_build_the_run_says_what_to_type(bench: Bench) -> None:
     assert cause is not None
     assert cause.cause == "preflight"
     assert "tickover agent install claude-code@VERSION" in cause.hint
+
+
+async def test_a_model_that_is_paid_for_needs_a_budget(agent: Bench) -> None:
+    row = await agent.run(routine(agent, "writes", limits={}))
+    assert (row.execution, row.agent_started) == ("failed", False)
+    cause = row.attempts[-1].cause
+    assert cause is not None
+    assert "set `limits.cost_usd`, `limits.tokens` or both" in cause.hint
 
 
 @pytest.mark.parametrize(

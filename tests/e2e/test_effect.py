@@ -141,7 +141,7 @@ async def test_another_channel_is_refused_and_fails(bench: Bench, double: Upstre
     assert (chat.posted, receipts(bench)) == ([], [])
     [denial] = bench.facts("connection_denied")
     assert (denial["code"], denial["method"], denial["path"]) == ("body", "POST", PATH)
-    assert bench.findings(row) == ["host_denied"]
+    assert bench.findings(row) == ["request_denied"]
 
 
 async def test_another_host_is_denied_shown_and_fails(bench: Bench, double: Upstream, chat: Chat) -> None:
@@ -168,7 +168,7 @@ async def test_the_second_post_under_max_1_does_not_leave(bench: Bench, double: 
     assert (row.outcome, row.exit_code) == ("verified", 0), bench.said()
     assert len(chat.posted) == len([each for each in receipts(bench) if each.left]) == 1
     [finding] = [each.finding for each in row.findings]
-    assert (finding.code, finding.required) == ("host_denied", False)
+    assert (finding.code, finding.required) == ("request_denied", False)
     assert "(max: may[0] allows 1 in the whole run" in finding.message
 
 

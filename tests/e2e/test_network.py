@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickover.app import RunRequest
+from tickover.core.allowlist import Allowlist, least
+from tickover.core.event import HostReached
 from tickover.testing import localhost
 from tickover.testing.localhost import entry, serving, url
 from tickover.testing.sandbox import until
@@ -67,6 +69,17 @@ async def test_a_client_reaches_what_is_listed(bench: Bench, double: Upstream, c
     assert row.sandbox is not None
     assert row.sandbox.network == entry(double)
     assert denials(bench) == set()
+
+
+async def test_the_least_list_is_what_was_reached(bench: Bench, double: Upstream) -> None:
+    configure(bench, double)
+    script = f"for i in 1 2 3; do curl -sS {url(double)}/; done; curl -sS https://evil.test/ || true"
+    network = environment(double, "docs.test")
+    await bench.run(bench.routine(script, environment=network))
+    facts = bench.facts("host_reached")
+    assert [(fact["host"], fact["port"], fact["identity"]) for fact in facts] == [("localhost", double.port, "agent")]
+    found = least([HostReached.model_validate(fact) for fact in facts], network["network"])
+    assert found == Allowlist((entry(double),), ("docs.test",))
 
 
 async def test_what_is_not_listed_has_no_name(bench: Bench, double: Upstream) -> None:

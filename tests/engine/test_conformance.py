@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 
+from tickover.core.admission import Needs
 from tickover.engine.base import Done, Engine, Next, Wait
 from tickover.engine.embedded import EmbeddedEngine
 from tickover.store.server import Admitted, Entry
@@ -43,14 +44,15 @@ class TestEmbedded(EngineSuite):
         return note
 
     def enqueue(self, location: Path, runs: Sequence[str], at: float) -> None:
-        for run in runs:
-            entry = Entry(run, "r", None, 0, 1, at)
-            self.store.queue.enqueue(entry, lambda _counts: Admitted([CREATED], at))
+        entries = [Entry(run, "r", None, 0, 1, at, Needs()) for run in runs]
+        self.store.queue.enqueue_all([(entry, lambda _counts: Admitted([CREATED], at)) for entry in entries])
 
 
 @pytest.mark.slow
 class TestEmbeddedBacklog(TestEmbedded):
     backlog: ClassVar[int] = 10_000
+
+    test_a_backlog_is_worked_off = pytest.mark.timeout(180)(EngineSuite.test_a_backlog_is_worked_off)
 
 
 class TestFake(EngineSuite):

@@ -12,7 +12,7 @@ PLAY = Path(__file__).resolve().parents[2] / "examples" / "setup-and-post" / "pl
 PLAYS = {
     "honest": (0, "VERIFIED", 1),
     "not-ok": (5, "ok is true: got false", 1),
-    "other-channel": (5, "host_denied", 0),
+    "other-channel": (5, "request_denied", 0),
     "other-host": (5, "elsewhere.test", 0),
     "twice": (0, "allows 1 in the whole run", 1),
     "twice-allowed": (5, "2 receipts as it should be, exactly 1 asked", 2),

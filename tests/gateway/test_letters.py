@@ -13,7 +13,9 @@ from tickover.core.enforcement import Powers, Rule
 from tickover.core.host import HostPattern
 from tickover.core.lookup import JsonPath
 from tickover.core.matcher import Fields
+from tickover.core.metering import Budget
 from tickover.core.network import Endpoint, Governed, NetworkPolicy, Opening
+from tickover.core.price import Price, Rates
 from tickover.core.push import PushRule
 from tickover.core.target import Target
 from tickover.gateway.letters import read_egress, write_egress
@@ -72,10 +74,13 @@ FORMS = st.dictionaries(
     ),
     max_size=3,
 )
+BUDGETS = st.builds(Budget, st.none() | st.integers(1, 10**12), st.none() | st.floats(0.01, 1e6))
+RATES = st.builds(Rates, *[st.floats(0, 1e6)] * 4)
+PRICES = st.lists(st.builds(Price, TEXTS, RATES, st.integers(0, 10**6), st.none() | RATES), max_size=2).map(tuple)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.builds(Egress, POLICIES, POWERS, FORMS, st.builds(Wanted, PATHS, PATHS)))
+@given(st.builds(Egress, POLICIES, POWERS, FORMS, st.builds(Wanted, PATHS, PATHS), BUDGETS, PRICES))
 def test_it_arrives_as_it_was(egress: Egress) -> None:
     letter = json.loads(json.dumps(write_egress(egress)))
     arrived = read_egress(letter)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 from tickover.core.event import (
     AgentFinished,
@@ -96,6 +96,18 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelAt:
+    """A model at an address of the routine's own, and the API that it is asked by. An empty `url` is none."""
+
+    name: str = ""
+    url: str = ""
+    wire: Literal["anthropic", "openai"] = "anthropic"
+
+
+AGENTS_OWN: Final = ModelAt()
+
+
+@dataclass(frozen=True, slots=True)
 class AgentTask:
     """One attempt's task. `prompt` is the routine's body, `task` the first user turn where there is no skill.
 
@@ -103,7 +115,7 @@ class AgentTask:
     alone, and delimits them in a prompt. `output_limit` bounds the bytes of raw output that are kept.
     `program` is the installed build inside the sandbox, `trusted` what the trusted commit tells agents (path ->
     content), `schema` the JSON Schema of the result that a check asks for. An empty `model` or `model_url` is the
-    agent's own.
+    agent's own; `model_at` is one whose API the routine names, too.
     """
 
     boundary: str
@@ -120,6 +132,7 @@ class AgentTask:
     program: str = ""
     model: str = ""
     model_url: str = ""
+    model_at: ModelAt = AGENTS_OWN
     replace_system_prompt: bool = False
     trusted: Mapping[str, bytes] = field(default_factory=dict)
     schema: str = ""
@@ -172,8 +185,8 @@ class Agent(Protocol):
     @property
     def build(self) -> str: ...
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
-        """Say what the agent itself has to reach, where the routine's variables are `env`."""
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        """Say what the agent itself has to reach, where the routine's variables are `env`. Raises UsageError."""
 
     def plan(self, task: AgentTask) -> AgentPlan:
         """Say how to start. Raises UsageError where the task cannot be this agent's."""

@@ -20,8 +20,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, ClassVar, Final
 
-from tickover.agents.base import OURS, OUTPUT, AgentPlan, AgentTask, Package, Parser
-from tickover.agents.briefing import environment, input_block, input_files, instructions
+from tickover.agents.base import AGENTS_OWN, OURS, OUTPUT, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.briefing import environment, input_block, input_files, operators_words
 from tickover.agents.claude_stream import ClaudeParser
 from tickover.agents.model_access import model_reach
 from tickover.core.document import DocumentError, read_json
@@ -80,7 +80,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "claude-code"
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        del model
         return model_reach(self.name, "anthropic", env.get("ANTHROPIC_BASE_URL", ""), _URL, _CALLS)
 
     def plan(self, task: AgentTask) -> AgentPlan:
@@ -106,9 +107,7 @@ def _flags(task: AgentTask) -> list[str]:
     flags = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
     flags += ["--dangerously-skip-permissions", "--setting-sources", "user", "--strict-mcp-config"]
     flags += ["--session-id", str(uuid.uuid5(uuid.NAMESPACE_OID, task.boundary))]
-    if instructions(task):
-        flags += ["--system-prompt-file" if task.replace_system_prompt else "--append-system-prompt-file"]
-        flags += [_INSTRUCTIONS]
+    flags += ["--system-prompt-file" if task.replace_system_prompt else "--append-system-prompt-file", _INSTRUCTIONS]
     if task.model:
         flags += ["--model", task.model]
     if task.offers:
@@ -123,8 +122,7 @@ def _flags(task: AgentTask) -> list[str]:
 
 def _files(task: AgentTask) -> dict[str, bytes]:
     files = {_START: _SCRIPT.encode(), _TURN: _turn(task), **input_files(task), **_trusted(task)}
-    if instructions(task):
-        files[_INSTRUCTIONS] = instructions(task).encode("utf-8", "replace")
+    files[_INSTRUCTIONS] = operators_words(task).encode("utf-8", "replace")
     if task.schema:
         files[_KEEPER] = _keeper()
     if task.offers:

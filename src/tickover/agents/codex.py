@@ -17,8 +17,8 @@ import os
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from tickover.agents.base import OURS, OUTPUT, AgentPlan, AgentTask, Package, Parser
-from tickover.agents.briefing import environment, first_turn, input_files, instructions
+from tickover.agents.base import AGENTS_OWN, OURS, OUTPUT, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.briefing import environment, first_turn, input_files, operators_words
 from tickover.agents.codex_stream import CodexParser
 from tickover.agents.model_access import model_reach
 from tickover.core.errors import UsageError
@@ -50,7 +50,8 @@ class Agent:
     speaks: ClassVar[bool] = True
     build = "codex"
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        del model
         return model_reach(self.name, "openai", env.get("OPENAI_BASE_URL", ""), _URL, ("/responses",))
 
     def plan(self, task: AgentTask) -> AgentPlan:
@@ -97,7 +98,7 @@ def _table(**values: str | int) -> str:
 
 
 def _files(task: AgentTask) -> dict[str, bytes]:
-    parts = [instructions(task), first_turn(task)]
+    parts = [operators_words(task), first_turn(task)]
     files = {**input_files(task)}
     if task.skill is not None:
         files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}

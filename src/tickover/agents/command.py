@@ -6,7 +6,17 @@ import codecs
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tickover.agents.base import AgentExit, AgentFact, AgentPlan, AgentTask, Package, Parser, Stream
+from tickover.agents.base import (
+    AGENTS_OWN,
+    AgentExit,
+    AgentFact,
+    AgentPlan,
+    AgentTask,
+    ModelAt,
+    Package,
+    Parser,
+    Stream,
+)
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import OutputLog
@@ -42,8 +52,8 @@ class Agent:
     speaks: ClassVar[bool] = False
     build = "command@1"
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
-        del env
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        del env, model
         return Reach()
 
     def plan(self, task: AgentTask) -> AgentPlan:

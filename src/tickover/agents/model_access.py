@@ -22,4 +22,4 @@ def model_reach(agent: str, preset: str, url: str, usual: str, calls: Iterable[s
         _, host, port = read_origin(url)
     except TargetError as error:
         raise UsageError("agent.model_url", f"the model's URL cannot be used: {error.message}") from error
-    return Reach((Asked(f"{host}:{port}", by),), posted)
+    return Reach((Asked(f"{host}:{port}", by, inspect=True),), posted)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, ClassVar, Final
 
-from tickover.agents.base import OURS, AgentPlan, AgentTask, Package, Parser
+from tickover.agents.base import AGENTS_OWN, OURS, AgentPlan, AgentTask, ModelAt, Package, Parser
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.command import CommandParser
 from tickover.core.document import DocumentError, read_json
@@ -46,8 +46,8 @@ class Agent:
     speaks: ClassVar[bool] = False
     build = "remote@1"
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
-        del env
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        del env, model
         return Reach()  # the request is a permission of the routine's, as any other write
 
     def plan(self, task: AgentTask) -> AgentPlan:

@@ -14,7 +14,19 @@ from functools import cache
 from importlib import resources
 from typing import Any, ClassVar
 
-from tickover.agents.base import OURS, AgentExit, AgentFact, AgentPlan, AgentTask, Block, Package, Parser, Stream
+from tickover.agents.base import (
+    AGENTS_OWN,
+    OURS,
+    AgentExit,
+    AgentFact,
+    AgentPlan,
+    AgentTask,
+    Block,
+    ModelAt,
+    Package,
+    Parser,
+    Stream,
+)
 from tickover.agents.briefing import environment, input_files
 from tickover.agents.ending import ended
 from tickover.agents.output import LineSplitter, OutputLog
@@ -140,8 +152,8 @@ class Agent:
     def build(self) -> str:
         return f"steps@{hashlib.sha256(_runner()).hexdigest()[:12]}"
 
-    def reach(self, env: Mapping[str, str]) -> Reach:
-        del env
+    def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
+        del env, model
         return Reach()
 
     def plan(self, task: AgentTask) -> AgentPlan:

@@ -31,13 +31,20 @@ _DEV_DAY_S: Final = 12 * 3600.0
 _LOOPBACK: Final = re.compile(r"127\.\d+\.\d+\.\d+|::1|localhost")
 
 
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 class HttpFace:
     """Hand `noticed` to the server, and enter `face` beside it."""
 
     def __init__(self, *, host: str, port: int, public_url: str, dev: bool, out: Screen) -> None:
         self._host = host
         self._port = port
-        self._public_url = public_url.rstrip("/")
+        self._public_url = self._url = public_url.rstrip("/")
         self._dev = dev
         self._out = out
         self._postman: Postman | None = None
@@ -58,24 +65,32 @@ class HttpFace:
         self.log.error("server.trouble", what=what, error=str(error))
 
     def _silent(self, silence: Silence) -> None:
-        self.log.warning("sender.silent", trigger=silence.target.name, heard=silence.heard)
+        """Hear, from any thread, that a sender was to be heard and was not."""
+        name, now = silence.target.name, time.time()
+        self.log.warning("sender.silent", trigger=name, heard=silence.heard)
+        if self._postman is None or self._loop is None:
+            return
+        self._postman.silent(name, now, f"nothing came by {name} for {_span(now - silence.heard)}")
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._postman.ring)
 
     @contextlib.asynccontextmanager
     async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
+        self._postman = tickover.postman(more=lambda run: f"{self._url}/runs/{run}", report=self.report)
         hooks = Hooks(
             tickover,
             secret=tickover.signing_secret,
             key=hooks_key(str(tickover.home)),
             clock=time.time,
+            own=tickover.secrets.instance().events.own,
             alarm=self._silent,
             trouble=lambda error: self.report("events", error),
         )
         api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
         async with hooks, Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
-            url = self._public_url or listener.url
-            self._postman = tickover.postman(more=lambda run: f"{url}/runs/{run}", report=self.report)
+            url = self._url = self._public_url or listener.url
             telling = asyncio.create_task(self._tell(self._postman), name="notices")
             try:
                 self._greet(tickover, listener.url)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tickover.cli import options, pushed
+from tickover.cli.allowlist import allowlist
 from tickover.cli.blocks import Block, Cell, Ink, Line, Table
 from tickover.cli.contract import keys, sentence
 from tickover.cli.find import find_routine, routines_in
@@ -34,7 +35,7 @@ def command() -> None:
     """List routines, show what one may change and what proves it, when it fires; pause it."""
 
 
-for _verb in (pushed.next_, pushed.pause, pushed.resume):
+for _verb in (allowlist, pushed.next_, pushed.pause, pushed.resume):
     command.add_command(_verb)
 
 

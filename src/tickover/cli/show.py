@@ -11,7 +11,7 @@ from tickover.cli.words import ago, counted, size, span
 from tickover.core.cause import CAUSES, Cause
 from tickover.core.evidence import CheckFact, CheckResult, EvidenceClass
 from tickover.core.finding import Finding
-from tickover.core.row import AttemptRow, RunRow
+from tickover.core.row import AttemptRow, RunRow, UsageRow
 from tickover.core.status import ENDED, LIVE, Execution, Outcome
 
 
@@ -203,6 +203,16 @@ def _sandbox(row: RunRow) -> list[Block]:
     return [Table(tuple(lines))]
 
 
+def usage_text(usage: UsageRow) -> str:
+    """Return what models took, in one line; an agent's own word for it says so."""
+    prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    cached = f" ({usage.cache_read_tokens} from a cache)" if usage.cache_read_tokens else ""
+    cost = "price unknown" if usage.cost_usd is None else f"{usage.cost_usd:.4f} USD"
+    calls = counted(usage.calls, "call") if usage.calls else "the agent says"
+    guess = f", {usage.estimated} of them estimated" if usage.estimated else ""
+    return f"{calls}: {prompt} tokens in{cached}, {usage.output_tokens} out, {cost}{guess}"
+
+
 def _about(row: RunRow, now: float) -> Iterator[tuple[Cell, ...]]:
     stamp = datetime.fromtimestamp(row.created, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     yield ("started", f"{ago(row.created, now)} ({stamp}), {row.trigger}")
@@ -217,6 +227,8 @@ def _about(row: RunRow, now: float) -> Iterator[tuple[Cell, ...]]:
         yield ("input", f"{name} = {value}")
     if row.agent_build:
         yield ("agent", row.agent_build)
+    if row.usage != UsageRow():
+        yield ("model", usage_text(row.usage))
     if row.layer is not None:
         made = f"built in {span(row.layer.duration_s)}" if row.layer.built else "from the cache"
         yield ("layer", f"{row.layer.key[:_SHORT]}, {size(row.layer.bytes)}, {made}")

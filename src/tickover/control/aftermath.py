@@ -61,8 +61,9 @@ class Aftermath:
             return
         why = CAUSES[row.cause.cause] if row.cause else row.reason
         text = f"{streak} runs in a row failed; the last one, {row.id}: {why}"
-        self._registry.pause(row.routine, BY, text)
+        # Told first: a process that dies in between comes by here again, and rather says it twice than never.
         self._noticed(Notice("paused", row.routine, self._now(), run=row.id, text=text))
+        self._registry.pause(row.routine, BY, text)
 
 
 def _failed(row: RunRow) -> bool:

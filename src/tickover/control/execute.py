@@ -130,11 +130,12 @@ class Attempt:
         async with self.walk.timed(Phase.PREFLIGHT):
             await require_grants(self.house, self.accepted)
             await self.ways.learn()
-            resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record))
+            resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record, self.kept))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
         async with self.walk.timed(Phase.BASELINE):
-            self.judge = Judge(self.house, self.accepted, prepared, self.record, read_back(self.house, self.ways))
+            read = read_back(self.house, self.ways)
+            self.judge = Judge(self.house, self.accepted, prepared, self.record, self.kept, read)
             await self.walk.unless_cancelled(self.judge.baseline())
         return prepared
 

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectFile, Where
-from tickover.checks.http_client import get
 from tickover.control.house import House
+from tickover.control.keep import Kept
+from tickover.control.outreach import get_page, resolve_refs
 from tickover.control.prepare import Prepared, Resolved, machine_limits
 from tickover.control.receipts import believed, traffic_of
+from tickover.control.record import Recorder
 from tickover.control.subject_git import SubjectGit
 from tickover.core.check import Subject
 from tickover.core.definition import Routine
@@ -65,7 +67,8 @@ class VerifierHands:
         routine: Routine,
         prepared: Prepared,
         workspace: Workspace,
-        run: str,
+        record: Recorder,
+        kept: Kept,
         files: Collection[str] = (),
         *,
         began: float,
@@ -75,7 +78,9 @@ class VerifierHands:
         self._routine = routine
         self._prepared = prepared
         self._workspace = workspace
-        self._run = run
+        self._record = record
+        self._kept = kept
+        self._run = record.run
         self._subject_git = SubjectGit(house, workspace)
         self._connectors = connectors
         self.began = began
@@ -150,11 +155,12 @@ class VerifierHands:
         if where == "subject":
             return await self._subject_git.resolve(repo, commit, ref)
         try:
-            return (await self._house.mirrors.resolve(commit.url, ref)).sha
+            [found] = await resolve_refs(self._house, self._routine, self._record, self._kept, commit.url, [ref])
         except TickoverError as error:
             if error.code in {"repository.no_ref", "repository.empty"}:
                 return None
             raise
+        return found.sha
 
     async def count_commits(self, repo: str, where: Where, *, base: str, head: str) -> int:
         """Count the commits of base..head."""
@@ -168,8 +174,8 @@ class VerifierHands:
         return int(said.out)
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
-        """Get a page from the host."""
-        return await get(url, timeout_s=timeout_s)
+        """Get a page, as the verifier."""
+        return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
 
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         """Read a connector through the gateway."""

@@ -11,24 +11,36 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final, Protocol
 
+from tickover.control.agent_model import model_at
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.receipts import traffic_of
+from tickover.control.receipts import spent_of, traffic_of
 from tickover.control.record import Recorder
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError, UsageError, Where
-from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed
+from tickover.core.event import (
+    ConnectionDenied,
+    Fact,
+    HostReached,
+    ModelCalled,
+    ReceiptBegun,
+    ReceiptEnded,
+    ReceiptsSealed,
+)
 from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
+from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
+from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Denied, GatewayGone, Passport, Sealed, Session
+from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -137,7 +149,8 @@ class Ways:
             packages = await self._house.packages()
             self._presets = {**self._presets, PACKAGES: packages.preset}
             self._environment = {**INSIDE, **packages.environment}
-        reach = self._house.agent(self._routine.agent_name).reach(self._routine.environment.env)
+        agent = self._house.agent(self._routine.agent_name)
+        reach = agent.reach(self._routine.environment.env, model_at(self._routine))
         self.agent = egress_of(self._routine, self._instance, self._presets, reach)
         if not self.agent.closed:
             self._warming = asyncio.create_task(self._warm())
@@ -208,6 +221,7 @@ class Way:
         self._kept = kept
         self._identity = identity
         self._session: Session | None = None
+        self._witness: JournalWitness | None = None
         self._started: list[Sandbox] = []
         self._stop_following = _nothing
         self.broken = asyncio.Event()
@@ -218,6 +232,11 @@ class Way:
     def why(self) -> str:
         """Why it is broken."""
         return self._session.why if self._session is not None else ""
+
+    @property
+    def starved(self) -> Cause | None:
+        """Why a model was not asked any more, if it was not: whoever failed then may have failed of that."""
+        return self._witness.starved if self._witness is not None else None
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start a sandbox that has this way out. Raises as a backend does, and GatewayGone."""
@@ -245,12 +264,18 @@ class Way:
     async def report(self) -> BackendReport:
         return await self._house.backend.report()
 
+    async def door(self) -> tuple[Door, bytes]:
+        """Open it for requests of our own, without a sandbox; return the door and the session's authority (PEM)."""
+        session = await self._opened()
+        return await session.door(), session.authority
+
     async def _opened(self) -> Session:
         if self._session is None:
             await self._house.gateway.ready()  # what is slow comes before the deadline is read
             passport = await passport_of(self._house, self._record, self._kept, self._identity, self.egress)
             passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
-            self._session = await self._house.gateway.open(passport, JournalWitness(self._record, self._identity))
+            self._witness = JournalWitness(self._record, self._identity)
+            self._session = await self._house.gateway.open(passport, self._witness)
             self._stop_following = self._kept.follow(self._session.renew)
             self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))
@@ -283,11 +308,15 @@ class JournalWitness:
     def __init__(self, record: Scribe, identity: Identity) -> None:
         self._record = record
         self._identity = identity
+        self.starved: Cause | None = None
 
     async def linked(self, links: Sequence[Link]) -> None:
         await self._record.add(*map(receipt_fact, links))
 
     async def denied(self, denied: Sequence[Denied]) -> None:
+        for each in denied:
+            if each.code in BUDGET_CODES and self.starved is None:
+                self.starved = Cause(Phase.AGENT, CauseCode.BUDGET, each.says)
         await self._record.add(
             *(
                 ConnectionDenied(
@@ -297,6 +326,19 @@ class JournalWitness:
                 for each in denied
             )
         )  # fmt: skip
+
+    async def called(self, called: Sequence[Called]) -> None:
+        for each in called:
+            if each.status in {401, 403}:
+                says = f"{each.host} answered {each.status}: set the credential anew (`tickover secret set`)"
+                self.starved = Cause(Phase.AGENT, CauseCode.MODEL_AUTH, says)
+        await self._record.add(*(ModelCalled(**asdict(each), identity=self._identity) for each in called))
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        facts = (
+            HostReached(host=each.host, port=each.port, rule=each.rule, identity=self._identity) for each in reached
+        )
+        await self._record.add(*facts)
 
     async def sealed(self, head: Head) -> None:
         await self._record.add(ReceiptsSealed(receipt=head.seq, mac=head.mac))
@@ -323,6 +365,7 @@ async def passport_of(house: House, record: Scribe, kept: Holder, identity: Iden
         head=Head(links[-1].seq, links[-1].mac) if links else None,
         calls=len(receipts),
         counts=counts_of(receipts),
+        spent=await asyncio.to_thread(spent_of, house.store.journal, record.run),
         sealed=await asyncio.to_thread(sealed_of, house, egress),
     )
 

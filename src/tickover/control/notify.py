@@ -109,10 +109,16 @@ class Postman:
 
     def paused(self, routine: str, at: float, reason: str) -> None:
         """Write the letters of a routine that was paused."""
-        message = Message(
-            kinds=("paused",), routine=routine, at=at, reason=reason, hint=f"tickover routine resume {routine}"
-        )
-        drafts = _drafts(self._desk.rules_now(routine), frozenset({"paused"}), "", message)
+        self._tell("paused", routine, at, reason, f"tickover routine resume {routine}")
+
+    def silent(self, trigger: str, at: float, reason: str) -> None:
+        """Write the letters of a trigger (ROUTINE/TRIGGER) that was to be heard from and was not: events are missed."""
+        routine = trigger.partition("/")[0]
+        self._tell("missed", routine, at, reason, f"tickover events list --source {trigger}")
+
+    def _tell(self, kind: Kind, routine: str, at: float, reason: str, hint: str) -> None:
+        message = Message(kinds=(kind,), routine=routine, at=at, reason=reason, hint=hint)
+        drafts = _drafts(self._desk.rules_now(routine), frozenset({kind}), "", message)
         self._outbox.file(None, routine, at, drafts, self._clock())
 
     async def deliver(self) -> int:

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Never
 
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
-from tickover.checks.http_client import get
 from tickover.control.house import House
+from tickover.control.keep import Kept
+from tickover.control.outreach import get_page, resolve_refs
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
 from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
@@ -33,11 +34,13 @@ LONGEST_PAUSE_S: Final = 60.0
 
 
 class OutsideHands:
-    """`Hands` that reach the outside world, and no workspace."""
+    """`Hands` that reach the outside world, through the gateway under the lease of whoever asks, and no workspace."""
 
-    def __init__(self, house: House, routine: Routine, run: str, began: float) -> None:
+    def __init__(self, house: House, routine: Routine, record: Recorder, kept: Kept, began: float) -> None:
         self.began = began
-        self._run = run
+        self._run = record.run
+        self._record = record
+        self._kept = kept
         self._house = house
         self._routine = routine
 
@@ -72,10 +75,12 @@ class OutsideHands:
     async def _commit(self, repo: str, where: Where, ref: str | None) -> Commit:
         if where != "remote" or repo not in self._routine.repositories:
             _gone()
-        return await self._house.mirrors.resolve(self._routine.repositories[repo].url, ref)
+        url = self._routine.repositories[repo].url
+        [found] = await resolve_refs(self._house, self._routine, self._record, self._kept, url, [ref])
+        return found
 
     async def http_get(self, url: str, *, timeout_s: float) -> HttpAnswer:
-        return await get(url, timeout_s=timeout_s)
+        return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
 
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         del path, query
@@ -135,12 +140,19 @@ def pending(row: RunRow) -> set[CheckId]:
 
 
 async def ask_outside(
-    house: House, routine: Routine, record: Recorder, which: Collection[CheckId], *, event: bytes | None, now: float
+    house: House,
+    routine: Routine,
+    record: Recorder,
+    kept: Kept,
+    which: Collection[CheckId],
+    *,
+    event: bytes | None,
+    now: float,
 ) -> None:
     """Ask these checks, and journal what they say. One whose `within` is not over may be pending again."""
     row = record.row()
     began = verifying_since(row)
-    hands = OutsideHands(house, routine, record.run, row.started or row.created)
+    hands = OutsideHands(house, routine, record, kept, row.started or row.created)
     for id_, check in checks_of(routine):
         if id_ not in which:
             continue

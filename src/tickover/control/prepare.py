@@ -18,7 +18,9 @@ from tickover.agents.base import Agent, Block, Skill
 from tickover.control.agent import build_of, installed, skill_of, trusted_words
 from tickover.control.dispatch import Accepted
 from tickover.control.house import House
+from tickover.control.keep import Kept
 from tickover.control.network import Ways
+from tickover.control.outreach import resolve_refs
 from tickover.control.record import Recorder
 from tickover.control.walk import Walk
 from tickover.core.definition import Routine
@@ -91,10 +93,10 @@ def mirrors_shown(resolved: Resolved) -> tuple[Bind, ...]:
     return tuple(Bind(commit.mirror, mirror_target(name)) for name, commit in resolved.subject.items())
 
 
-async def resolve(house: House, accepted: Accepted, record: Recorder) -> Resolved:
+async def resolve(house: House, accepted: Accepted, record: Recorder, kept: Kept) -> Resolved:
     """Pin everything, and journal the version. Raises TickoverError."""
     routine = accepted.routine
-    report, (subject, trusted) = await asyncio.gather(house.report(), _commits(house, accepted))
+    report, (subject, trusted) = await asyncio.gather(house.report(), _commits(house, accepted, record, kept))
     if not report.usable:
         weak = ", ".join(c.name for c in report.capabilities if not c.in_force)
         raise SandboxRefused("sandbox.weak", f"the sandbox here is weaker than asked: {weak}", hint=report.hint)
@@ -130,13 +132,15 @@ def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
     return tuple(Block(s.id, s.lang, s.code, one_line(s.title), float(s.timeout) if s.timeout else None) for s in steps)
 
 
-async def _commits(house: House, accepted: Accepted) -> tuple[dict[str, Commit], dict[str, Commit]]:
+async def _commits(
+    house: House, accepted: Accepted, record: Recorder, kept: Kept
+) -> tuple[dict[str, Commit], dict[str, Commit]]:
     subject: dict[str, Commit] = {}
     trusted: dict[str, Commit] = {}
     for name, repository in accepted.routine.repositories.items():
         # The trusted commit first, and both of one moment: what judges is never younger than what is judged.
-        trusted[name], subject[name] = await house.mirrors.resolve_all(
-            repository.url, [repository.trusted_ref, repository.ref]
+        trusted[name], subject[name] = await resolve_refs(
+            house, accepted.routine, record, kept, repository.url, [repository.trusted_ref, repository.ref]
         )
     return subject, trusted
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from tickover.core.errors import TickoverError
-from tickover.core.event import ConnectionDenied, Fact, ReceiptBegun, ReceiptEnded, ReceiptsSealed, decode
+from tickover.core.event import (
+    ConnectionDenied,
+    Fact,
+    ModelCalled,
+    ReceiptBegun,
+    ReceiptEnded,
+    ReceiptsSealed,
+    decode,
+)
+from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Link, Receipt, head_of, receipts_of
 from tickover.gateway.session import Gateway
 from tickover.store.base import Journal
@@ -42,6 +51,12 @@ def traffic_of(journal: Journal, run: str) -> Traffic:
     return Traffic(tuple(links), sealed, tuple(denials))
 
 
+def spent_of(journal: Journal, run: str) -> Spent:
+    """Sum up what models took in a run, over all attempts: what its budget has lost."""
+    calls = [fact for fact in _facts(journal, run, {"model_called"}) if isinstance(fact, ModelCalled)]
+    return Spent(sum(each.tokens.total for each in calls), sum(each.cost_usd or 0.0 for each in calls))
+
+
 async def why_broken(gateway: Gateway, traffic: Traffic, run: str) -> str:
     """Say what is wrong with the chain, or nothing. Raises GatewayGone: only the gateway can tell.
 
@@ -65,8 +80,8 @@ async def believed(gateway: Gateway, traffic: Traffic, run: str) -> list[Receipt
     return traffic.receipts
 
 
-def _facts(journal: Journal, run: str) -> Iterator[Fact]:
+def _facts(journal: Journal, run: str, types: Collection[str] = _TYPES) -> Iterator[Fact]:
     after = 0
     while page := journal.read(run, after):
         after = page[-1].seq
-        yield from (decode(event) for event in page if event.type in _TYPES)
+        yield from (decode(event) for event in page if event.type in types)

@@ -20,7 +20,7 @@ from tickover.control.dispatch import Accepted, RunRequest
 from tickover.control.execute import Attempt
 from tickover.control.failure import told
 from tickover.control.house import House
-from tickover.control.keep import TTL, Kept
+from tickover.control.keep import Kept
 from tickover.control.outside import ask_again_at, ask_outside, contract_of, outside, pending, waits_outside
 from tickover.control.record import Recorder
 from tickover.control.registry import Registry
@@ -80,15 +80,15 @@ class Stepper:
             return await self._park(run, "done", None)
         lease = await asyncio.to_thread(self._lease, run)
         if lease is None:
-            return Wait(self.clock.now() + TTL)
-        async with Kept(self.store.leases, self.store.runs, lease) as kept:
+            return Wait(self.clock.now() + self.house.lease_s)
+        async with Kept(self.store.leases, self.store.runs, lease, ttl=self.house.lease_s) as kept:
             hears = asyncio.create_task(_hear(stop, kept))
             record = Recorder(self.store.journal, self.store.runs, lease)
             record.attempt = row.attempt
             try:
                 return await self._one(record, kept)
             except StaleFenceError:  # somebody else has the run, and says when to look again
-                return Wait(self.clock.now() + TTL)
+                return Wait(self.clock.now() + self.house.lease_s)
             except (TickoverError, OSError) as error:
                 return await self._broken(record, CauseCode.INFRASTRUCTURE, error)
             except Exception as error:
@@ -101,7 +101,7 @@ class Stepper:
         held = self.store.leases.current(run)
         dead = held if held is not None and self.house.is_gone(held.owner) else None
         try:
-            return self.store.leases.acquire(run, self.house.owner, TTL, dead=dead)
+            return self.store.leases.acquire(run, self.house.owner, self.house.lease_s, dead=dead)
         except LeaseHeldError:
             return None
 
@@ -134,9 +134,9 @@ class Stepper:
         if step is NextStep.START:
             return await self._start(accepted, record, kept, row)
         if step is NextStep.END_LOST:
-            return await self._end_lost(accepted, record, row)
+            return await self._end_lost(accepted, record, kept, row)
         if step is NextStep.VERIFY and row.finished is not None:
-            return await self._ask_again(accepted, record, row)
+            return await self._ask_again(accepted, record, kept, row)
         if step is NextStep.VERIFY:
             await judge_left(record, contract_of(accepted.routine))
         return await self._close(accepted.routine, record)
@@ -171,7 +171,7 @@ class Stepper:
             return await self._park(record.run, "waiting", record.row().retry_at)
         return await self._closed(record, await finish(record))
 
-    async def _end_lost(self, accepted: Accepted, record: Recorder, row: RunRow) -> Next:
+    async def _end_lost(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         """End what a dead process left open. What it may have done outside is asked before anything is tried again."""
         await record.add(RunRecovered(note="the process that worked on it is gone"))
         if row.agent_started:
@@ -180,15 +180,15 @@ class Stepper:
         if row.attempts[-1].agent_started:
             which = outside(accepted.routine, row)
             event, now = accepted.request.event, self.clock.now()
-            await ask_outside(self.house, accepted.routine, record, which, event=event, now=now)
+            await ask_outside(self.house, accepted.routine, record, kept, which, event=event, now=now)
         if next_step(record.row()) is NextStep.VERIFY:
             await judge_left(record, contract_of(accepted.routine))
         return await self._close(accepted.routine, record)
 
-    async def _ask_again(self, accepted: Accepted, record: Recorder, row: RunRow) -> Next:
+    async def _ask_again(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         """Ask the checks that wait. They are decided, or the run is looked at again."""
         routine, event = accepted.routine, accepted.request.event
-        await ask_outside(self.house, routine, record, pending(row), event=event, now=self.clock.now())
+        await ask_outside(self.house, routine, record, kept, pending(row), event=event, now=self.clock.now())
         row = record.row()
         if pending(row):
             return await self._park(record.run, "settling", ask_again_at(routine, row, self.clock.now()))

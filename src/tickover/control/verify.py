@@ -12,6 +12,7 @@ from tickover.checks.base import Answer, ask
 from tickover.control.dispatch import Accepted
 from tickover.control.hands import ReadConnector, VerifierHands
 from tickover.control.house import House
+from tickover.control.keep import Kept
 from tickover.control.prepare import Prepared
 from tickover.control.record import Recorder
 from tickover.core.check import Check, FileCheck, GitCheck
@@ -42,7 +43,13 @@ class Judge:
     """The contract of one attempt, asked before and after."""
 
     def __init__(
-        self, house: House, accepted: Accepted, prepared: Prepared, record: Recorder, connectors: ReadConnector
+        self,
+        house: House,
+        accepted: Accepted,
+        prepared: Prepared,
+        record: Recorder,
+        kept: Kept,
+        connectors: ReadConnector,
     ) -> None:
         self.results: dict[CheckId, Said] = {}
         routine = accepted.routine
@@ -54,6 +61,7 @@ class Judge:
         self._accepted = accepted
         self._prepared = prepared
         self._record = record
+        self._kept = kept
         self._connectors = connectors
         self._last_commits = house.store.verifier.last_commits(routine.name)
         self._commits: dict[str, str] = {}
@@ -113,7 +121,8 @@ class Judge:
             self._accepted.routine,
             self._prepared,
             workspace,
-            row.id,
+            self._record,
+            self._kept,
             asked,
             began=row.started or row.created,
             connectors=self._connectors,

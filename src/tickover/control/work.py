@@ -6,10 +6,11 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Parser
+from tickover.control.agent_model import model_at
 from tickover.control.dispatch import Accepted
 from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
@@ -21,6 +22,7 @@ from tickover.core.check import OutputCheck
 from tickover.core.definition import Routine
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.metering import Budget
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
@@ -66,6 +68,7 @@ async def work(
         output_limit=int(routine.limits.output),
         program=prepared.program,
         model=routine.model if isinstance(routine.model, str) else "",
+        model_at=model_at(routine),
         replace_system_prompt=routine.system_prompt == "replace",
         trusted=prepared.resolved.trusted_words,
         schema=_schema(routine, prepared),
@@ -87,7 +90,7 @@ async def work(
     way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
     sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
-    started = _started(prepared, spec, in_force(ways.agent))
+    started = _started(prepared, spec, in_force(ways.agent), ways.agent.budget)
     await record.add(started, AgentStarted(build=prepared.resolved.build))
     parser = agent.parser(task)
     dog = Watchdog(routine.watch) if agent.speaks else None
@@ -117,6 +120,8 @@ async def work(
     await record.add(*facts, *_limit_findings(ended))
     workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
     execution, cause = _how(ended, stopped, way.why, facts)
+    if cause is not None and cause.cause is CauseCode.AGENT_FAILED and way.starved is not None:
+        cause = way.starved  # what it failed of; what it says of it is its own
     return Worked(workspace, execution, cause)
 
 
@@ -134,7 +139,7 @@ async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -
         await record.add(*parser.flush())
 
 
-def _started(prepared: Prepared, spec: SandboxSpec, network: str) -> SandboxStarted:
+def _started(prepared: Prepared, spec: SandboxSpec, network: str, budget: Budget) -> SandboxStarted:
     report = prepared.resolved.report
     limits = {name: value for name in ("memory", "cpus", "pids", "disk") if (value := getattr(spec.limits, name))}
     return SandboxStarted(
@@ -143,7 +148,7 @@ def _started(prepared: Prepared, spec: SandboxSpec, network: str) -> SandboxStar
         network=network,
         protections=tuple(c.name for c in report.capabilities if c.in_force),
         weaknesses=tuple(f"{c.name}: {c.detail}" for c in report.capabilities if not c.in_force),
-        limits=limits,
+        limits={**limits, **{name: value for name, value in asdict(budget).items() if value is not None}},
     )
 
 

@@ -18,8 +18,8 @@ from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
 
-AGENTS = frozenset({"steps", "command", "claude-code", "codex", "remote"})
-SPEAKING = frozenset({"claude-code", "codex"})
+AGENTS = frozenset({"steps", "command", "claude-code", "codex", "loop", "remote"})
+SPEAKING = frozenset({"claude-code", "codex", "loop"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
@@ -72,7 +72,7 @@ def _spoken(key: str) -> Callable[[Routine], Iterable[str]]:
 
 
 def _model(routine: Routine) -> Iterator[str]:
-    if routine.model is not None and not (isinstance(routine.model, str) and routine.agent_name in SPEAKING):
+    if routine.model is not None and routine.agent_name not in SPEAKING:
         yield "model"
 
 
@@ -86,10 +86,6 @@ def _stop_gates(routine: Routine) -> Iterator[str]:
 
 def _refs(routine: Routine) -> Iterator[str]:
     return (f"repositories.{name}.ref" for name, each in routine.repositories.items() if "{{" in (each.ref or ""))
-
-
-def _git_credentials(routine: Routine) -> Iterator[str]:
-    return (f"repositories.{name}.credential" for name, each in routine.repositories.items() if each.credential)
 
 
 def _base(routine: Routine) -> Iterator[str]:
@@ -129,7 +125,6 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
     *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("repositories.ref", EVERY, _refs),
-    Need("repositories.credential", EVERY, _git_credentials),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
     Need("may.CONNECTOR", EVERY, _connector_writes),
@@ -137,7 +132,6 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
-    *(Need(f"limits.{key}", EVERY, _given(f"limits.{key}")) for key in ("cost_usd", "tokens")),
     Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )

@@ -16,6 +16,7 @@ class CauseCode(StrEnum):
     CLONE_FAILED = "clone_failed"
     SETUP_FAILED = "setup_failed"
     MODEL_OVERLOADED = "model_overloaded"
+    MODEL_AUTH = "model_auth"
     TIMEOUT = "timeout"
     STALLED = "stalled"
     AGENT_FAILED = "agent_failed"
@@ -41,6 +42,7 @@ CAUSES: dict[CauseCode, str] = {
     CauseCode.CLONE_FAILED: "a repository could not be fetched or checked out",
     CauseCode.SETUP_FAILED: "the environment's setup script failed, so the agent was not started",
     CauseCode.MODEL_OVERLOADED: "the model's provider answered that it is overloaded",
+    CauseCode.MODEL_AUTH: "the model's provider does not accept the credential, or what it may do",
     CauseCode.TIMEOUT: "the attempt ran longer than `limits.timeout`",
     CauseCode.STALLED: "the agent gave no sign of life for as long as `watch` allows",
     CauseCode.AGENT_FAILED: "the agent ended with an error",

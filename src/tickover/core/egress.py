@@ -8,7 +8,9 @@ from typing import Literal
 
 from tickover.core.effect import Wanted
 from tickover.core.enforcement import Powers
+from tickover.core.metering import UNBOUND, Budget
 from tickover.core.network import NetworkPolicy
+from tickover.core.price import Price
 
 FormKind = Literal["header", "basic", "query", "git", "claude-oauth"]
 
@@ -30,12 +32,17 @@ class CredentialForm:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The way out of one run: destinations, writes, credentials by name, and what is kept of bodies."""
+    """The way out of one run: destinations, writes, credentials by name, what is kept of bodies, what models may take.
+
+    `prices` are the instance's own; they win over those that ship.
+    """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     powers: Powers = field(default_factory=Powers)
     forms: Mapping[str, CredentialForm] = field(default_factory=dict)
     wanted: Wanted = field(default_factory=lambda: Wanted((), ()))
+    budget: Budget = UNBOUND
+    prices: tuple[Price, ...] = ()
 
     @property
     def closed(self) -> bool:

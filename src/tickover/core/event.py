@@ -15,6 +15,7 @@ from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
+from tickover.core.price import Tokens
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
@@ -251,6 +252,45 @@ class ConnectionDenied(_Fact):
     times: int = Field(default=1, ge=1)
 
 
+class ModelCalled(_Fact):
+    """A call to a language model that left through the gateway, and what it took: counted there, not by the agent.
+
+    `status` is None where no answer came, `cost_usd` where nobody knows the price. `estimated`: the answer did not say
+    what it took, or was cut off. `input_tokens` are those that no cache held. `tools` names what was offered where that
+    is not as it was in the call before; model and tools are hostile text.
+    """
+
+    type: Literal["model_called"] = "model_called"
+    host: str
+    port: int = Field(ge=0)
+    dialect: str
+    model: str = ""
+    status: int | None = None
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+    cache_read_tokens: int = Field(default=0, ge=0)
+    cache_write_tokens: int = Field(default=0, ge=0)
+    cost_usd: float | None = Field(default=None, ge=0)
+    estimated: bool = False
+    tools_digest: str = ""
+    tools: tuple[str, ...] | None = None
+    identity: Identity = Identity.AGENT
+
+    @property
+    def tokens(self) -> Tokens:
+        return Tokens(self.input_tokens, self.output_tokens, self.cache_read_tokens, self.cache_write_tokens)
+
+
+class HostReached(_Fact):
+    """A connection was let through: one fact for a host and port of an attempt. `rule` says by what entry."""
+
+    type: Literal["host_reached"] = "host_reached"
+    host: str
+    port: int = Field(ge=1)
+    rule: str
+    identity: Identity = Identity.AGENT
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -422,6 +462,8 @@ KnownFact: TypeAlias = Annotated[
     | ReceiptEnded
     | ReceiptsSealed
     | ConnectionDenied
+    | ModelCalled
+    | HostReached
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

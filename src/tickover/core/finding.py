@@ -18,6 +18,7 @@ class FindingCode(StrEnum):
     CONNECTOR_WITHOUT_TOOLS = "connector_without_tools"
     REQUIRED_MISSING = "required_missing"
     HOST_DENIED = "host_denied"
+    REQUEST_DENIED = "request_denied"
     NO_RESULT_EVENT = "no_result_event"
     BACKGROUND_WORK_CUT_OFF = "background_work_cut_off"
     BUDGET_STOP = "budget_stop"
@@ -58,6 +59,7 @@ FINDINGS: dict[FindingCode, FindingKind] = {
     FindingCode.CONNECTOR_WITHOUT_TOOLS: FindingKind("a connector offered no tools"),
     FindingCode.REQUIRED_MISSING: FindingKind("something the routine requires was denied or missing", True),
     FindingCode.HOST_DENIED: FindingKind("a connection to a host outside the allowlist was denied"),
+    FindingCode.REQUEST_DENIED: FindingKind("a request to an allowed host was refused"),
     FindingCode.NO_RESULT_EVENT: FindingKind("the agent ended without a result event"),
     FindingCode.BACKGROUND_WORK_CUT_OFF: FindingKind("work left in the background was cut off"),
     FindingCode.BUDGET_STOP: FindingKind("the budget stopped the agent"),

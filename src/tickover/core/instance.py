@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -23,7 +24,9 @@ from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
+from tickover.core.metering import Budget
 from tickover.core.network import (
+    CREDENTIAL_PORTS,
     Asked,
     Binding,
     Endpoint,
@@ -36,8 +39,9 @@ from tickover.core.network import (
 )
 from tickover.core.notice import Target as NoticeTarget
 from tickover.core.permission import ConnectorPermission, RequestPermission
+from tickover.core.price import Price, Rates
 from tickover.core.push import push_rules
-from tickover.core.shape import Form, Line, Maybe, Name, Strict
+from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
 CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
@@ -68,6 +72,8 @@ HeaderName = Annotated[str, Form(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", "a header
 Plain = Annotated[str, Form(r"[\x20-\x7e]{0,200}", "at most 200 printable ASCII characters")]
 Word = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "1 to 200 printable ASCII characters, no space")]
 
+ModelName = Annotated[str, Form(r"[\x21-\x7e]{1,200}", "a model's name, in which `*` stands for anything")]
+Usd = Annotated[int | float, Between(0, 1_000_000, whole=False)]
 User = Annotated[str, Form(r"[!-9;-~]{1,200}", "1 to 200 printable ASCII characters, no space and no colon")]
 
 
@@ -125,6 +131,26 @@ class Credential(Strict):
         return CredentialForm(self.kind, name, self.prefix, self.user)
 
 
+class ModelPrice(Strict):
+    """What a model costs, in USD per million tokens; a cache's tokens cost as input does where nothing is said."""
+
+    input: Usd
+    output: Usd
+    cache_read: Maybe[Usd] = None
+    cache_write: Maybe[Usd] = None
+
+    def price(self, model: str) -> Price:
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        return Price(model, Rates(self.input, self.output, read, write))
+
+
+class EventSettings(Strict):
+    """What the instance says of events. `own`: the logins under which its routines act outside, for the loop guard."""
+
+    own: tuple[Annotated[Line, Field(min_length=1, max_length=100)], ...] = ()
+
+
 class Instance(Strict):
     """The file `tickover.yaml`."""
 
@@ -132,6 +158,8 @@ class Instance(Strict):
     credentials: dict[Name, Credential] = Field(default_factory=dict)
     notify: dict[Name, NoticeTarget] = Field(default_factory=dict)
     caps: CapSettings = CapSettings()
+    prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
+    events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -201,6 +229,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         _bindings(credentials, instance),
         observe=routine.environment.network == "observe",
     )
+    problems += _no_budget(routine, presets, agent)
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
     problems += _not_bound(routine, rules, policy)
     problems += (
@@ -211,6 +240,8 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     if problems:
         raise DefinitionErrors(problems)
     return Egress(
+        budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
+        prices=tuple(each.price(model) for model, each in instance.prices.items()),
         policy=policy,
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
@@ -218,20 +249,49 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     )
 
 
+def _no_budget(routine: Routine, presets: Mapping[str, Preset], agent: Reach) -> Iterator[TickoverError]:
+    """Yield what is wrong where an agent asks a model that is paid for, and nothing bounds it.
+
+    One that answers at an address of the routine's own may be anything, also a model of one's own.
+    """
+    limits = routine.limits
+    paid = agent.calls and any(each.entry in presets for each in agent.asked)
+    if paid and limits.tokens is None and limits.cost_usd is None:
+        text = f"`{routine.agent_name}` asks a model that is paid for, and nothing bounds what it takes"
+        hint = "set `limits.cost_usd`, `limits.tokens` or both"
+        yield UsageError("budget.required", text, hint=hint, where=Where(key="limits"))
+
+
 def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
     """Make the verifier's way out: it reads the routine's repositories and the pages of its checks, and no more.
 
-    Only credentials of repositories go with it. Raises DefinitionErrors.
+    Those of the routine's credentials go with it that are bound to one of these hosts. Raises DefinitionErrors.
     """
-    named = {each.credential for each in routine.repositories.values() if each.credential}
-    credentials = {name: keys for name, keys in credentials_of(routine).items() if name in named}
+    return _reading(routine, instance, presets, _read_by_verifier(routine))
+
+
+def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
+    """Make the way to one page that a check asks for. Raises TargetError for what has no name, DefinitionErrors."""
+    return _reading(routine, instance, presets, [_page(url, "the check `http`")])
+
+
+def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
+    credentials = credentials_of(routine)
     problems = list(_unknown(credentials, instance))
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
-    rules, bindings = instance.network.rules(), _bindings(credentials, instance)
-    policy = policy_of(_read_by_verifier(routine), presets, rules, bindings)
-    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(credentials, instance))
+    rules = replace(instance.network.rules(), tunnel=())  # for clients that pin certificates, and the verifier does not
+    places = list(asked)
+    carried = [name for name in credentials if any(_goes_to(instance.credentials[name], each.entry) for each in places)]
+    policy = policy_of(places, presets, rules, _bindings(carried, instance))
+    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(carried, instance))
+
+
+def _goes_to(credential: Credential, place: str) -> bool:
+    """Say whether a credential is bound to a place (`host:port`)."""
+    host, _, port = place.rpartition(":")
+    return any(Endpoint.parse(bound, CREDENTIAL_PORTS).covers(host, int(port)) for bound in credential.hosts)
 
 
 def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset]) -> dict[str, Egress]:
@@ -389,10 +449,14 @@ def _read_by_verifier(routine: Routine) -> Iterator[Asked]:
     for key, check in checks_of(routine):
         if isinstance(check, HttpCheck) and not check.url.startswith("{{"):
             try:
-                _, host, port = read_origin(check.url)
+                yield _page(check.url, f"{key}.url")
             except TargetError:  # asked in vain: the check itself says why
                 continue
-            yield Asked(f"{host}:{port}", f"{key}.url")
+
+
+def _page(url: str, by: str) -> Asked:
+    _, host, port = read_origin(url)
+    return Asked(f"{host}:{port}", by, inspect=True)
 
 
 def _at(error: UsageError, key: str) -> UsageError:

@@ -21,6 +21,7 @@ from tickover.core.event import (
     Fact,
     FindingReported,
     LayerReady,
+    ModelCalled,
     PhaseFinished,
     PhaseStarted,
     ReceiptBegun,
@@ -144,11 +145,28 @@ def _(fact: AgentStarted, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: AgentUsage, row: RunRow, at: float) -> dict[str, Any]:
     del at
-    known = row.usage.cost_usd is not None and fact.cost_usd is not None
+    if row.usage.calls:  # the gateway's count stands; the agent's is a claim
+        return {}
     usage = UsageRow(
         input_tokens=row.usage.input_tokens + fact.input_tokens,
         output_tokens=row.usage.output_tokens + fact.output_tokens,
-        cost_usd=(row.usage.cost_usd or 0.0) + (fact.cost_usd or 0.0) if known else None,
+        cost_usd=_sum(row.usage.cost_usd, fact.cost_usd),
+    )
+    return {"usage": usage}
+
+
+@changes_of.register
+def _(fact: ModelCalled, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    before = row.usage if row.usage.calls else UsageRow()
+    usage = UsageRow(
+        input_tokens=before.input_tokens + fact.input_tokens,
+        output_tokens=before.output_tokens + fact.output_tokens,
+        cost_usd=_sum(before.cost_usd, fact.cost_usd if fact.tokens.total else 0.0),
+        cache_read_tokens=before.cache_read_tokens + fact.cache_read_tokens,
+        cache_write_tokens=before.cache_write_tokens + fact.cache_write_tokens,
+        calls=before.calls + 1,
+        estimated=before.estimated + fact.estimated,
     )
     return {"usage": usage}
 
@@ -339,6 +357,10 @@ def _(fact: RunFinished, row: RunRow, at: float) -> dict[str, Any]:
         told = f"{fact.execution}, {fact.outcome}"
         raise ImpossibleError(f"`run_finished` says {told}; the journal says {row.execution}, {outcome}")
     return {"finished": at, "outcome": outcome, "exit_code": fact.exit_code}
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 def _last(row: RunRow) -> AttemptRow:

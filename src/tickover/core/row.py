@@ -90,11 +90,19 @@ class RefusedArtifactRow(_Row):
 
 
 class UsageRow(_Row):
-    """Sums over the run. `cost_usd` is None as soon as one price is not known."""
+    """Sums over the run: of the `calls` that the gateway saw, or else what the agent says.
+
+    Of prompts, `input_tokens` are those that no cache held.
+    `cost_usd` is None as soon as one price is not known. `estimated` calls did not say what they took.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    calls: int = 0
+    estimated: int = 0
 
 
 NAMED_MOST = 50

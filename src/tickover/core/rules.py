@@ -45,6 +45,8 @@ def _agent(routine: Routine) -> Iterator[Problem]:
         yield Problem("definition.remote", "`url` says where to: needed unless `to: none`", ("remote",))
     if isinstance(routine.model, Model) and agent != "loop":
         yield Problem("definition.model", "a model with its own `url` is for agent `loop`", ("model",))
+    if agent == "loop" and not isinstance(routine.model, Model):
+        yield Problem("definition.model", "agent `loop` needs `model: {name, url, wire}`", ("agent",))
     if routine.system_prompt == "replace" and agent != "claude-code":
         yield Problem("definition.system_prompt", "`replace` is for agent `claude-code`", ("system_prompt",))
 

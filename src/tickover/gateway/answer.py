@@ -12,6 +12,7 @@ from tickover.gateway.fields import Fields
 from tickover.gateway.framing import CHUNKED, UNTIL_EOF, BodyWriter, Kind
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Response, response_head
+from tickover.gateway.meter import MeteredCall
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import Scrubber
 
@@ -20,9 +21,16 @@ MOST_KEPT = 1 << 20
 
 
 class Answer:
-    """One answer, rewritten. `paths` are what its receipt keeps, if it is JSON."""
+    """One answer, rewritten. `paths` are what its receipt keeps, if it is JSON; `metered` reads what a model took."""
 
-    def __init__(self, response: Response, host: str, guard: Guard, paths: Sequence[JsonPath]) -> None:
+    def __init__(
+        self,
+        response: Response,
+        host: str,
+        guard: Guard,
+        paths: Sequence[JsonPath],
+        metered: MeteredCall | None = None,
+    ) -> None:
         self._response = response
         self._guard = guard
         self._scrubber = guard.scrubber(host)
@@ -32,7 +40,8 @@ class Answer:
         self._readable = True
         name = "" if bare else coding(response.fields)
         self._decoder: Decoder | None = None
-        if name and (self._scrubber or (self._kept is not None and name in CODINGS)):
+        self._metered = metered
+        if name and (self._scrubber or ((self._kept is not None or metered) and name in CODINGS)):
             self._decoder = Decoder(name)
         elif name:
             self._readable = False
@@ -93,6 +102,10 @@ class Answer:
         return Fields((blot(name), blot(value)) for name, value in fields)
 
     def _seen(self, data: bytes) -> bytes:
+        if self._metered and self._readable:
+            self._metered.feed(data)
+        elif self._metered:
+            self._metered.skip(len(data))
         if self._kept is not None and len(self._kept) <= MOST_KEPT:
             self._kept += data[: MOST_KEPT + 1 - len(self._kept)]
         return data

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from tickover.core.errors import TickoverError
 from tickover.core.receipt import Broken, Head, Link
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Denied, GatewayGone, Passport, Witness
+from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Witness
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
@@ -227,6 +228,7 @@ class ClientSession:
                 identity=str(passport.identity), egress=write_egress(passport.egress), deadline=passport.deadline,
                 head=None if passport.head is None else list(passport.head), calls=passport.calls,
                 counts=dict(passport.counts), sealed=_written(passport), roots=passport.roots.decode("latin-1"),
+                spent=[passport.spent.tokens, passport.spent.cost_usd],
             )  # fmt: skip
         except BaseException:
             await self._process.drain(self._name)
@@ -239,6 +241,12 @@ class ClientSession:
         finally:
             for each in listeners:
                 each.close()
+
+    async def door(self) -> Door:
+        password = secrets.token_urlsafe(32)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            await self._process.ask("door", [listener.fileno()], session=self._name, password=password)
+            return Door(listener.getsockname()[1], password)
 
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})
@@ -319,9 +327,15 @@ async def _tell(witness: Witness, event: str, batch: Sequence[Message]) -> None:
     told: Mapping[str, Callable[[], Awaitable[None]]] = {
         "linked": lambda: witness.linked([Link.model_validate(each["link"]) for each in batch]),
         "denied": lambda: witness.denied([Denied(**each["denied"]) for each in batch]),
+        "called": lambda: witness.called([_called(each["called"]) for each in batch]),
+        "reached": lambda: witness.reached([Reached(**each["reached"]) for each in batch]),
         "sealed": lambda: witness.sealed(Head(*batch[-1]["head"])),
     }
     await told[event]()
+
+
+def _called(said: Message) -> Called:
+    return Called(**{**said, "tools": None if said["tools"] is None else tuple(said["tools"])})
 
 
 def _written(passport: Passport) -> dict[str, list[str]]:

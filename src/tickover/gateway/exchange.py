@@ -17,6 +17,7 @@ from tickover.gateway.fence import Fence
 from tickover.gateway.framing import BodyWriter, Kind
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Data, End, Interim, Request, Response
+from tickover.gateway.meter import MeteredCall
 from tickover.gateway.patience import Patience, within
 from tickover.gateway.pool import Pool, Upstream
 from tickover.gateway.reading import Inflow
@@ -44,6 +45,7 @@ class Exchange:
     paths: Sequence[JsonPath]
     keep_alive: bool
     gone: asyncio.Future[None]
+    metered: MeteredCall | None = None
     answering: bool = False
     _unsaid: list[bytes] = field(default_factory=list)
     _unsaid_size: int = 0
@@ -215,7 +217,7 @@ class Carrier:
     ) -> bool:
         call = exchange.call
         call.status = response.status
-        answer = Answer(response, exchange.asked.host, self._guard, exchange.paths)
+        answer = Answer(response, exchange.asked.host, self._guard, exchange.paths, exchange.metered)
         whole_request = upload is None or upload.done()
         head, writer, keep = answer.head(exchange.request.version, keep_alive=exchange.keep_alive and whole_request)
         exchange.answering = True
@@ -256,6 +258,8 @@ class Carrier:
     async def _pass(self, exchange: Exchange, writer: BodyWriter, piece: bytes) -> None:
         if not piece:
             return
+        if exchange.metered and exchange.metered.over:
+            raise Refusal(402, "budget", "the answer took more of the run's budget than was left, so it was cut off")
         if exchange.gone.done():
             raise Refusal(499, "client_gone", "the client went away")
         exchange.call.response.add(piece)

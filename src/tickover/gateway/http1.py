@@ -11,7 +11,7 @@ raises one Refusal, and the same again on each further call.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
 
@@ -58,6 +58,8 @@ class Request:
     keep_alive: bool
     upgrade: str | None = None
     expects_continue: bool = False
+    proxy_authorization: str = field(default="", repr=False)
+    """What it says to a proxy of its right to ask; never forwarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +314,7 @@ class RequestReader(_Reader):
         self._expect_body(framing)
         return Request(
             method, target, host, fields.end_to_end(), framing, version, keep_alive, upgrade,
-            expects and framing != NO_BODY,
+            expects and framing != NO_BODY, ", ".join(fields.all("proxy-authorization")),
         )  # fmt: skip
 
 

@@ -30,9 +30,11 @@ from tickover.gateway.exchange import Carrier, Exchange
 from tickover.gateway.fence import Fence
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Request, RequestReader, refusal_answer
+from tickover.gateway.meter import MOST_BYTES, Meter, MeteredCall, plain, with_body
 from tickover.gateway.patience import Patience, within
 from tickover.gateway.plane import Arrival
 from tickover.gateway.pool import Pool
+from tickover.gateway.reading import MOST_BYTES as LONGEST_JSON
 from tickover.gateway.reading import Inflow, chosen_of, read_ahead, refs_of
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.tls import Secure
@@ -58,7 +60,8 @@ class Inspector:
 
     To be made inside a running event loop. `counts` has the writes that left in this run before, by rule, over all
     attempts (core.receipt.counts_of); `numbers` gives each call the next number of the run. `upstream` is the
-    process's one context for all upstreams (certificates.upstream_context). `tell` hears of each refusal once.
+    process's one context for all upstreams (certificates.upstream_context). `tell` hears of each refusal once, `meter`
+    sees what goes to models and comes back.
     After the plane is closed, await `close`; then the ledger has every record, and its head can be sealed.
     """
 
@@ -81,6 +84,7 @@ class Inspector:
         clock: Callable[[], float] = time.time,
         patience: Patience | None = None,
         guard: Guard | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.run = run
         self._egress = egress
@@ -89,6 +93,7 @@ class Inspector:
         self._tell = tell
         self._patience = patience or Patience()
         self._guard = guard or Guard(egress, values)
+        self._meter = meter
         self._calls = Calls(
             ledger=ledger, fence=fence, attempt=attempt, identity=identity, clock=clock,
             counts=Counter() if counts is None else counts, numbers=numbers or itertools.count(1),
@@ -157,7 +162,7 @@ class Inspector:
         """Serve a request; say whether another one may follow on the connection."""
         exchange: Exchange | None = None
         try:
-            exchange = await self._admit(visit, request)
+            exchange = await self._metered(visit, request)
             try:
                 return await self._carrier.carry(exchange)
             except Refusal as refusal:
@@ -165,18 +170,32 @@ class Inspector:
                 raise
             finally:
                 self._calls.end(exchange.call)
+                if exchange.metered:
+                    call = exchange.call
+                    exchange.metered.end(sent=call.sent, status=call.status, whole=call.whole)
         except Refusal as refusal:
             await self._refuse(visit, request, refusal, answering=exchange is not None and exchange.answering)
             return False
 
-    async def _admit(self, visit: _Visit, request: Request) -> Exchange:
+    async def _metered(self, visit: _Visit, request: Request) -> Exchange:
+        """Admit a request; what it held of the budget is given back if it is not. Raises Refusal."""
+        held: list[MeteredCall] = []
+        try:
+            return await self._admit(visit, request, held)
+        except BaseException:
+            for each in held:
+                each.end(sent=False, status=None, whole=False)
+            raise
+
+    async def _admit(self, visit: _Visit, request: Request, held: list[MeteredCall]) -> Exchange:
         """Judge a request, count it and write its receipt, so that it may leave. Raises Refusal."""
         guard, decision = self._guard, visit.arrival.decision
         if visit.proxied and visit.scheme != "http":
             raise Refusal(400, "bad_target", "ask a proxy for https by CONNECT")
         guard.hold(request, decision)
         asked = guard.clean(Asked.of(request, visit.scheme, decision.host, decision.port))
-        needed = guard.need(asked)
+        dialect = self._meter.dialect(asked) if self._meter else None
+        needed, most = (guard.need(asked), LONGEST_JSON) if dialect is None else (Need.JSON, MOST_BYTES)
         inflow = Inflow(visit.client, visit.reader)
         if request.expects_continue and needed is not Need.NOTHING:
             visit.client.write(_CONTINUE)
@@ -186,10 +205,17 @@ class Inspector:
                 within(self._patience.body_s, 408, "slow_body", "the body that must be read did not come"),
                 places,
             ):
-                body = await read_ahead(inflow, asked, needed)
+                body = await read_ahead(inflow, asked, needed, most)
         else:
-            body = await read_ahead(inflow, asked, needed)
+            body = await read_ahead(inflow, asked, needed, most)
         allow = guard.judge(asked, body, self._calls.counts)
+        if self._meter and dialect:
+            metered, instead = self._meter.admit(dialect, asked, allow, body, len(inflow.begin))
+            if metered:
+                held.append(metered)
+                asked = plain(asked)
+            if instead is not None:
+                asked, inflow.begin = with_body(asked, instead), instead
         dressed = guard.dress(asked, allow.credential)
         try:
             head = dressed.head()
@@ -202,7 +228,8 @@ class Inspector:
         wire = visit.arrival.client
         gone = wire.ending if visit.scheme == "https" else wire.closed  # half a TLS connection is none
         keep = request.keep_alive and not visit.proxied
-        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone)
+        metered = held[0] if held else None
+        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, metered)
 
     async def _refuse(
         self, visit: _Visit, request: Request | None, refusal: Refusal, *, answering: bool = False

@@ -11,10 +11,14 @@ from tickover.core.effect import Wanted
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers
 from tickover.core.lookup import JsonPath
+from tickover.core.metering import Budget
 from tickover.core.network import NetworkPolicy
+from tickover.core.price import Price
 
 _POLICY: Final = TypeAdapter(NetworkPolicy)
 _POWERS: Final = TypeAdapter(Powers)
+_BUDGET: Final = TypeAdapter(Budget)
+_PRICES: Final = TypeAdapter(tuple[Price, ...])
 _FORMS: Final = TypeAdapter(dict[str, CredentialForm])
 
 
@@ -24,6 +28,8 @@ def write_egress(egress: Egress) -> dict[str, Any]:
         "policy": _POLICY.dump_python(egress.policy, mode="json"),
         "powers": _POWERS.dump_python(egress.powers, mode="json"),
         "forms": _FORMS.dump_python(dict(egress.forms), mode="json"),
+        "budget": _BUDGET.dump_python(egress.budget, mode="json"),
+        "prices": _PRICES.dump_python(egress.prices, mode="json"),
         "wanted": {
             "request": [path.text for path in egress.wanted.request],
             "response": [path.text for path in egress.wanted.response],
@@ -39,4 +45,6 @@ def read_egress(letter: Mapping[str, Any]) -> Egress:
         powers=_POWERS.validate_python(letter["powers"]),
         forms=_FORMS.validate_python(letter["forms"]),
         wanted=Wanted(request, response),
+        budget=_BUDGET.validate_python(letter["budget"]),
+        prices=_PRICES.validate_python(letter["prices"]),
     )

@@ -11,7 +11,9 @@ and told of in one `Passage`. A listener is the identity: everything on it is th
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hmac
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -45,12 +47,16 @@ _LOOPBACK, _LOCALHOST = "127.0.0.1", "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Sockets that listen inside the run's namespace. Plane.close closes them."""
+    """Sockets that listen inside the run's namespace. Plane.close closes them.
+
+    Outside of one the listener is no identity: there the proxy has a password (Basic, RFC 7617, of whatever user).
+    """
 
     udp_dns: socket.socket | None = None
     tcp_dns: socket.socket | None = None
     proxy: socket.socket | None = None
     transparent: tuple[socket.socket, ...] = ()
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,7 @@ class Plane:
         self._dialler = dialler or Dialler()
         self._inspect = inspect
         self._limits = limits or Limits()
+        self._password = ""
         self._servers: list[asyncio.Server] = []
         self._datagrams: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,6 +152,7 @@ class Plane:
     async def open(self, listeners: Listeners) -> None:
         """Begin to serve."""
         loop = asyncio.get_running_loop()
+        self._password = listeners.password
         if listeners.udp_dns:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self._name), sock=listeners.udp_dns)
             self._datagrams = transport
@@ -252,6 +260,8 @@ class Plane:
                 reader.receive(data)
         request = cast("Request", event)
         passage.host, passage.port = request.host.at(request.target.default_port)
+        if self._password and not _says(self._password, request):
+            raise Refusal(407, "proxy_password", "this proxy is not for everybody on this machine")
         decision = self._decide(passage)
         if request.method != "CONNECT":
             await self._inspect(Arrival(decision, client, b"", passage, request=request, reader=reader))
@@ -378,6 +388,16 @@ def _pass_on(reader: HelloReader, client: Wire, upstream: Wire) -> None:
     hello, rest = reader.split()
     upstream.write(hello)
     client.unread(rest)
+
+
+def _says(password: str, request: Request) -> bool:
+    """Say whether a request to the proxy brings the password, in a time that does not depend on it."""
+    scheme, _, pair = request.proxy_authorization.partition(" ")
+    try:
+        _, _, said = base64.b64decode(pair, validate=True).partition(b":")
+    except ValueError:
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(said, password.encode())
 
 
 def _hold_to_name(hello: Hello, decision: Decision) -> None:

@@ -44,8 +44,8 @@ class Inflow:
         return b""
 
 
-async def read_ahead(inflow: Inflow, asked: Asked, needed: Need) -> Body:
-    """Read as much of a body as is needed into `inflow.begin`, and return what it is."""
+async def read_ahead(inflow: Inflow, asked: Asked, needed: Need, most: int = MOST_BYTES) -> Body:
+    """Read as much of a body as is needed into `inflow.begin`, and return what it is: JSON up to `most` bytes."""
     if not asked.has_body:
         await inflow.more()
         return None
@@ -55,16 +55,16 @@ async def read_ahead(inflow: Inflow, asked: Asked, needed: Need) -> Body:
         return await _read_push(inflow)
     if needed is Need.NOTHING:
         return NOT_READ
-    if asked.framing.length > MOST_BYTES:
-        return OtherBody(f"it is longer than {MOST_BYTES} bytes")
+    if asked.framing.length > most:
+        return OtherBody(f"it is longer than {most} bytes")
     pieces = bytearray()
     while data := await inflow.more():
         pieces += data
-        if len(pieces) > MOST_BYTES:
+        if len(pieces) > most:
             break
     inflow.begin = bytes(pieces)
-    if len(pieces) > MOST_BYTES:
-        return OtherBody(f"it is longer than {MOST_BYTES} bytes")
+    if len(pieces) > most:
+        return OtherBody(f"it is longer than {most} bytes")
     return read_body(tuple(asked.fields), inflow.begin)
 
 

@@ -5,13 +5,15 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
 
     open     a passport (gateway/session.py) -> the authority's certificate
     listen   the session's listeners, as descriptors
+    door     a listener of this machine's own and its password, where there is no sandbox
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `sealed`, `cut`. When the channel ends, so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`. When the channel ends,
+so do we: nothing passes.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from tickover.core.errors import TickoverError
+from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
@@ -61,6 +64,7 @@ class Server:
         self._requests: dict[str, Callable[[Message, list[int]], Awaitable[dict[str, Any]]]] = {
             "open": self._open,
             "listen": self._listen,
+            "door": self._door,
             "close": self._close,
             "verify": self._verify,
         }
@@ -119,6 +123,12 @@ class Server:
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
         listeners = [socket.socket(fileno=os.dup(each)) for each in descriptors]
         await self._sessions[message["session"]].listen(listeners)
+        return {}
+
+    async def _door(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
+        [descriptor] = descriptors
+        listener = socket.socket(fileno=os.dup(descriptor))
+        await self._sessions[message["session"]].door(listener, message["password"])
         return {}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
@@ -183,6 +193,7 @@ def read_passport(message: Message) -> Passport:
         head=None if message["head"] is None else Head(*message["head"]),
         calls=int(message["calls"]),
         counts=message["counts"],
+        spent=Spent(int(message["spent"][0]), float(message["spent"][1])),
         sealed={name: Sealed(kind, base64.b64decode(value)) for name, (kind, value) in message["sealed"].items()},
         roots=message["roots"].encode("latin-1"),
     )

@@ -10,10 +10,11 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
+from tickover.core.metering import NOTHING, Spent
 from tickover.core.receipt import Broken, Head, Identity, Link
 
 
@@ -35,6 +36,7 @@ class Passport:
 
     `deadline` is in seconds of CLOCK_BOOTTIME, as a lease's end counted from before it was asked for. `head`, `calls`
     and `counts` continue the run's chain of receipts: its last link, its calls, its writes by rule; over all attempts.
+    `spent` is what models took of the run's budget, over all attempts, too.
     `sealed` are the credentials that were granted to the run, `roots` certificates that are trusted besides the
     machine's, as PEM.
     """
@@ -47,6 +49,7 @@ class Passport:
     head: Head | None = None
     calls: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = NOTHING
     sealed: Mapping[str, Sealed] = field(default_factory=dict)
     roots: bytes = b""
 
@@ -64,6 +67,56 @@ class Denied:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A proxy on this machine's own loopback interface, for who says its password; it ends with its session.
+
+    The password lets requests in as the session's identity and no further than its `Egress`; it is no credential.
+    """
+
+    port: int
+    password: str = field(repr=False)
+
+    USER: ClassVar[str] = "tickover"
+
+    @property
+    def url(self) -> str:
+        """The proxy's address with its password: for a client's environment, never for its arguments."""
+        return f"http://{self.USER}:{self.password}@127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call to a language model that left, and what it took; model and tools are hostile text.
+
+    `status` is None where no answer came, `cost_usd` where nobody knows the price. `estimated`: the answer did not say,
+    or was cut off. `tools` are the names of those that were offered, None where they are as they were the last time.
+    """
+
+    host: str
+    port: int
+    dialect: str
+    model: str
+    status: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False
+    tools_digest: str = ""
+    tools: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A host and port that a connection was let through to, and the entry that allowed it."""
+
+    host: str
+    port: int
+    rule: str
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -74,6 +127,12 @@ class Witness(Protocol):
         """
 
     async def denied(self, denied: Sequence[Denied]) -> None: ...
+
+    async def called(self, called: Sequence[Called]) -> None:
+        """Journal what these calls to models took."""
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        """Journal these: a session tells of a host and port once. The verifier's tells of none."""
 
     async def sealed(self, head: Head) -> None:
         """Journal the head of the chain: what stands before it can no longer be cut off unseen."""
@@ -94,6 +153,9 @@ class Session(Protocol):
 
         They are the gateway's from now on; ours are closed. Raises GatewayGone.
         """
+
+    async def door(self) -> Door:
+        """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
 
     def renew(self, deadline: float) -> None:
         """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""

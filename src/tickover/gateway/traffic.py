@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from tickover.core.network import WEB_PORTS, Route
+from tickover.core.receipt import Identity
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
 from tickover.gateway.certificates import RunAuthority, upstream_context
@@ -21,15 +22,19 @@ from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.plane import Listeners, Passage, Plane, names_of
-from tickover.gateway.session import Denied, Passport
+from tickover.gateway.prices import prices
+from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.values import SealedValues
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
 """Loopback addresses that nothing listens at but the gateway: no route has to be made for them."""
 MOST_BYTES: Final = 256 << 30
 """Bytes that one sandbox may move, both ways together."""
+MOST_REACHED: Final = 256
+"""Hosts and ports that one session tells of; `network: observe` has no bound of its own."""
 SEAL_S: Final = 5.0
 """Seconds between two looks at whether the chain has a new head."""
 
@@ -60,6 +65,7 @@ class Traffic:
         self._sealed_at = chain.head
         self._tell = tell
         self._cut_told = False
+        self._reached: set[tuple[str, int]] = set()
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
         self.values = SealedValues(key, passport.sealed)
         self.ledger = SessionLedger(chain, keep)
@@ -69,6 +75,10 @@ class Traffic:
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            meter=Meter(
+                passport.egress.budget, passport.egress.prices, prices(), passport.spent,
+                lambda called: tell("called", called=asdict(called)),
+            ),
         )  # fmt: skip
         self._plane = Plane(
             judge=policy.judge,
@@ -91,6 +101,13 @@ class Traffic:
         for each in listeners:
             each.setblocking(False)
         await self._plane.open(Listeners(udp, tcp, proxy, tuple(dialled)))
+
+    async def door(self, listener: socket.socket, password: str) -> None:
+        """Begin to serve a proxy outside of any sandbox, for who says the password."""
+        if not password:
+            raise ValueError("a door has a password")
+        listener.setblocking(False)
+        await self._plane.open(Listeners(proxy=listener, password=password))
 
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
@@ -122,6 +139,14 @@ class Traffic:
             self._cut_told = True
             self._tell("cut", why=self._fence.reason)
 
+    def _tell_reached(self, host: str, port: int) -> None:
+        place = (host, port)
+        if self.passport.identity is Identity.VERIFIER or place in self._reached or len(self._reached) >= MOST_REACHED:
+            return
+        self._reached.add(place)
+        rule = self.passport.egress.policy.judge(host, port).rule
+        self._tell("reached", reached=asdict(Reached(host, port, rule)))
+
     def _seal(self) -> None:
         if self._chain.head != self._sealed_at:
             self._sealed_at = self._chain.head
@@ -134,6 +159,8 @@ class Traffic:
         self._denials.add(told)
 
     def _passed(self, passage: Passage) -> None:
+        if passage.route is not Route.DENY and passage.entry != "dns":
+            self._tell_reached(passage.host, passage.port)
         if passage.route is not Route.DENY or passage.reason in {"unused", self._fence.reason, *_FAULTS}:
             return
         says = passage.says

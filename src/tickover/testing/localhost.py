@@ -34,7 +34,13 @@ def url(double: Upstream) -> str:
 def configure(home: Path, doubles: Iterable[Upstream], *, private: bool = True) -> None:
     """Write `tickover.yaml` into a data folder: these doubles may be private, and their certificates are trusted."""
     doubles = list(doubles)
+    pem = b"".join(double.authority.pem for double in doubles if double.authority)
+    trust(home, [double.port for double in doubles] if private else [], pem)
+
+
+def trust(home: Path, ports: Iterable[int], pem: bytes) -> None:
+    """Write `tickover.yaml` into a data folder: these ports of localhost may be dialled, and `pem` is trusted."""
     roots = home / "roots.pem"
-    roots.write_bytes(b"".join(double.authority.pem for double in doubles if double.authority))
-    network = {"private": [entry(double) for double in doubles] if private else [], "roots": [str(roots)]}
+    roots.write_bytes(pem)
+    network = {"private": [f"{HOST}:{port}" for port in ports], "roots": [str(roots)]}
     (home / "tickover.yaml").write_text(json.dumps({"network": network}))

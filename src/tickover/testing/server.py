@@ -13,7 +13,7 @@ from tickover.control.aftermath import Aftermath
 from tickover.control.dispatch import Accepted
 from tickover.control.enqueue import Desk
 from tickover.control.house import House
-from tickover.control.keep import Kept
+from tickover.control.keep import TTL, Kept
 from tickover.control.record import Recorder
 from tickover.control.registry import Registry
 from tickover.control.scheduler import Scheduler, Watch
@@ -63,6 +63,7 @@ class ToldServer:
         self.tell: Told = lambda _row: VERIFIED
         self.hold: asyncio.Event | None = None
         """While it is there and not set, attempts wait for it before they end."""
+        self.lease_s = TTL
         self.noticed: list[Notice] = []
         self.wrong: list[tuple[str, BaseException]] = []
         self.store = SqliteStore(str(home), project_run, clock=self.clock.now)
@@ -118,6 +119,7 @@ class ToldServer:
             presets=dict,
             packages=cast("Any", None),
             gateway=cast("Any", None),
+            lease_s=self.lease_s,
         )
         stepper = Stepper(
             house, self.store, self.registry, self.clock, lambda: self.caps, aftermath, work=self._attempt

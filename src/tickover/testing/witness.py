@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tickover.core.receipt import Head, Link, Receipt, receipts_of
-from tickover.gateway.session import Denied
+from tickover.gateway.session import Called, Denied, Reached
 
 
 @dataclass
@@ -16,7 +16,9 @@ class KeptWitness:
 
     links: list[Link] = field(default_factory=list)
     denials: list[Denied] = field(default_factory=list)
+    hosts: list[Reached] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
     writable: asyncio.Event = field(default_factory=asyncio.Event)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     fails: BaseException | None = None
@@ -33,6 +35,12 @@ class KeptWitness:
 
     async def denied(self, denied: Sequence[Denied]) -> None:
         self.denials += denied
+
+    async def called(self, called: Sequence[Called]) -> None:
+        self.calls += called
+
+    async def reached(self, reached: Sequence[Reached]) -> None:
+        self.hosts += reached
 
     async def sealed(self, head: Head) -> None:
         self.heads.append(head)

@@ -13,7 +13,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -78,6 +78,18 @@ class Said:
     err: str
 
 
+@dataclass(frozen=True, slots=True)
+class Through:
+    """The proxy that git goes through: its address with its password, and a file with all certificates to trust."""
+
+    proxy: str = field(repr=False)
+    certificates: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables for git and its libcurl; the password stands in no argument."""
+        return {"https_proxy": self.proxy, "GIT_HTTP_PROXY_AUTHMETHOD": "basic", "GIT_SSL_CAINFO": self.certificates}
+
+
 class GitTimeout(TickoverError):  # noqa: N818 - the word users see
     """A git command passed its deadline and was ended."""
 
@@ -107,9 +119,11 @@ class HostGit:
             making.chmod(0o644)
             making.replace(self._config)
 
-    def environment(self, *, https: bool) -> dict[str, str]:
+    def environment(self, *, https: bool, through: Through | None = None) -> dict[str, str]:
         """Return the whole environment of a git process of ours."""
         passed = {name: self._environ[name] for name in _PASSED if https and name in self._environ}
+        if through is not None:
+            passed = through.environment()
         return passed | {
             "PATH": PATH,
             "HOME": "/nonexistent",
@@ -149,6 +163,7 @@ class HostGit:
         max_memory: int = MEMORY,
         keep_open: Sequence[int] = (),
         https: bool = False,
+        through: Through | None = None,
     ) -> Said:
         """Run git and return what it said, whatever its exit code. Times in seconds, sizes in bytes.
 
@@ -164,7 +179,7 @@ class HostGit:
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self.environment(https=https),
+            env=self.environment(https=https, through=through),
             cwd="/",
             umask=0o022,
             start_new_session=True,

@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 from tickover.core.errors import TickoverError
 from tickover.core.text import one_line
 from tickover.workspace.base import Commit
-from tickover.workspace.git import GitTimeout, GitTooMuch, HostGit, Said
+from tickover.workspace.git import GitTimeout, GitTooMuch, HostGit, Said, Through
 from tickover.workspace.lock import FileLock
 
 _SHA: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -73,8 +73,12 @@ class Mirrors:
         """
         return (await self.resolve_all(url, [ref], timeout_s=timeout_s))[0]
 
-    async def resolve_all(self, url: str, refs: Sequence[str | None], *, timeout_s: float = 600) -> list[Commit]:
+    async def resolve_all(
+        self, url: str, refs: Sequence[str | None], *, timeout_s: float = 600, through: Through | None = None
+    ) -> list[Commit]:
         """Resolve several refs of one moment. Full commits that were resolved before need no network and no git.
+
+        `through` is the proxy to an https address.
 
         Raises TickoverError: `repository.bad_url`, `.bad_ref`, `.not_git`, `.unreachable`, `.empty`, `.no_ref`,
         `.corrupt`, `.unsafe` (an object that git's own checks refuse), `.too_large`, `.timeout`.
@@ -90,7 +94,7 @@ class Mirrors:
         mirror_lock = self.root / f"{mirror.stem}.lock"
         with await FileLock.take(mirror_lock, timeout_s=timeout_s) as lock:
             try:
-                return await _Update(self, url, lock=lock, timeout_s=timeout_s).resolve(refs)
+                return await _Update(self, url, lock=lock, timeout_s=timeout_s, through=through).resolve(refs)
             except GitTimeout as error:
                 raise TickoverError("repository.timeout", f"{url}: {error.message}") from error
             except GitTooMuch as error:
@@ -136,7 +140,9 @@ class Mirrors:
 class _Update:
     """One look at the other end, with the mirror locked."""
 
-    def __init__(self, mirrors: Mirrors, url: str, *, lock: FileLock, timeout_s: float) -> None:
+    def __init__(
+        self, mirrors: Mirrors, url: str, *, lock: FileLock, timeout_s: float, through: Through | None = None
+    ) -> None:
         self.git = mirrors.git
         self.max_file = mirrors.max_file
         self.url = url
@@ -145,6 +151,7 @@ class _Update:
         self.notes = self.mirror / "tickover"
         self.lock = lock
         self.timeout_s = timeout_s
+        self.through = through
         self.https = self.address.startswith("https:")
 
     async def resolve(self, refs: Sequence[str | None]) -> list[Commit]:
@@ -172,13 +179,14 @@ class _Update:
             max_file=self.max_file,
             keep_open=[self.lock.descriptor],
             https=self.https,
+            through=self.through,
         )
 
     async def _look(self) -> _Remote:
         wanted = ["HEAD", "refs/heads/*", "refs/tags/*"]
         said = await self.git.run(
             "ls-remote", "--symref", *self.other_end, "--", self.address, *wanted,
-            timeout_s=self.timeout_s, max_output=_LISTING, https=self.https,
+            timeout_s=self.timeout_s, max_output=_LISTING, https=self.https, through=self.through,
         )  # fmt: skip
         if said.code != 0:
             raise self._refusal(said)
@@ -324,6 +332,10 @@ class _Update:
             return TickoverError(
                 "repository.not_git", f"{self.url} serves files, not git's protocol", hint="set up smart HTTP there"
             )
+        if self.through is not None and re.search(r"from proxy after connect|connect tunnel failed", lowered):
+            hint = "a private address needs `network.private` in tickover.yaml; `tickover runs show ID --network`"
+            text = f"the gateway does not let {self.url} be read: {text}"
+            return TickoverError("repository.unreachable", text, hint=hint)
         if re.search(r"could not read username|authentication failed|\b40[13]\b", lowered):
             hint = "a private repository needs `credential`"
             return TickoverError("repository.unreachable", f"{self.url} asks for a login: {text}", hint=hint)

@@ -1,0 +1,75 @@
+"""The lines of the small loop (`inside/loop.py`) as facts. Pure. Its tools can write to that stream: all is a claim.
+
+It has completed when it exited with 0 and its last word is that the model called no further tool.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tickover.agents.base import AgentExit, AgentFact, Stream
+from tickover.agents.ending import ended
+from tickover.agents.lines import JsonLines, answered, called, count, names, said, short
+from tickover.agents.toolbook import ToolBook
+from tickover.core.cause import CauseCode
+from tickover.core.event import AgentReady, AgentUsage, FindingReported
+from tickover.core.finding import FindingCode, found
+
+_OVERLOADED = {429, 500, 502, 503, 504, 529}
+
+
+class LoopParser:
+    """Reads one run of the loop."""
+
+    def __init__(self, output_limit: int, model: str) -> None:
+        self._lines = JsonLines(b'{"tickover"', self._take, output_limit)
+        self._model = model
+        self._tools = ToolBook()
+        self._ready = False
+        self._end: dict[str, Any] | None = None
+
+    def feed(self, stream: Stream, data: bytes) -> list[AgentFact]:
+        return self._lines.feed(stream, data)
+
+    def flush(self) -> list[AgentFact]:
+        return self._lines.log.flush()
+
+    def finish(self, exit_: AgentExit) -> list[AgentFact]:
+        facts = [*self._lines.finish(), *self._tools.findings()]
+        if self._end is None and exit_.reason in {"exited", "signalled"}:
+            facts.append(FindingReported.of(found(FindingCode.NO_RESULT_EVENT)))
+        failure, cause = self._failure()
+        finished = ended(exit_, failure=failure, cause=cause)
+        return [*facts, finished.model_copy(update={"said": short((self._end or {}).get("why"), 64)})]
+
+    def _failure(self) -> tuple[str, CauseCode | None]:
+        if self._end is None:
+            if not self._ready:
+                return "it ended before it was ready", None
+            return "it ended without its last word", CauseCode.LOST
+        if self._end.get("why") == "done":
+            return "", None
+        overloaded = count(self._end.get("status")) in _OVERLOADED
+        why = short(self._end.get("message")) or short(self._end.get("why"), 64)
+        return why, CauseCode.MODEL_OVERLOADED if overloaded else None
+
+    def _take(self, message: dict[str, Any]) -> list[AgentFact] | None:
+        match message:
+            case {"tickover": "ready", "model": str(model)}:
+                first, self._ready = not self._ready, True
+                return [AgentReady(model=short(model, 128), tools=names(message.get("tools"), 20))] if first else []
+            case {"tickover": "text", "text": str(text)}:
+                return said(text)
+            case {"tickover": "call", "id": str(name), "tool": str(tool)}:
+                return [self._tools.call(called(name, tool, message.get("arguments")))]
+            case {"tickover": "result", "id": str(name), "ok": bool(ok), "text": str(text)}:
+                return [self._tools.result(answered(name, text, ok=ok))]
+            case {"tickover": "usage"}:
+                read, wrote = count(message.get("input")), count(message.get("output"))
+                return [AgentUsage(model=short(self._model, 128), input_tokens=read, output_tokens=wrote)]
+            case {"tickover": "retry", "status": int()}:
+                return []
+            case {"tickover": "end", "why": str()}:
+                self._end = message
+                return []
+        return None
