@@ -89,6 +89,15 @@ async def test_what_is_escaped_is_read_as_it_was_written() -> None:
     assert (await ask(SlackAdapter(), definition("1 < 2 & 3"), hands, scope={})).result is CheckResult.PASS
 
 
+@pytest.mark.parametrize(("by", "result"), [("UBOT", "pass"), ("B07", "pass"), ("UEVE", "fail")])
+async def test_whose_message_it_is_can_be_asked(by: str, result: str) -> None:
+    asks = SlackCheck.model_validate({"channel": "C0ENG", "by": by})
+    hands = says(history(message("x") | {"bot_id": "B07"}, "UEVE"))
+    answer = await ask(SlackAdapter(), asks, hands, scope={})
+    assert answer.result == result
+    assert f"by {by}" in answer.summary
+
+
 async def test_older_pages_are_read_until_the_runs_begin() -> None:
     more = {"has_more": True, "response_metadata": {"next_cursor": "2"}}
     hands = says(history(message("x"), **more), history(message("digest", 1)))

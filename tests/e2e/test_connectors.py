@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -89,7 +90,7 @@ SAYS = {"channel": "C0ENG", "text": "Weekly digest: 14 < 15 changes"}
 SLACK: dict[str, Any] = {
     "connectors": {"slack": {"tools": ["post_message"]}},
     "may": [{"slack": {"tool": "post_message", "channels": ["C0ENG"], "max": 1}}],
-    "expect": [{"slack": {"channel": "C0ENG", "contains": "Weekly digest: 14 <", "since": "run"}}],
+    "expect": [{"slack": {"channel": "C0ENG", "contains": "Weekly digest: 14 <", "by": "UBOT", "since": "run"}}],
 }
 
 
@@ -97,7 +98,7 @@ async def test_a_message_is_verified_by_reading_it_back_with_the_verifiers_token
     town.slack.say("C0ENG", "Weekly digest: 14 < 15 changes", "UBOT", at=1_700_000_000)
     row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
     assert (row.outcome, row.exit_code) == ("verified", 0), (row.reason, town.bench.said())
-    assert "state: message with “Weekly digest: 14 <” read back from C0ENG, by UBOT" in row.reason
+    assert "state: message with “Weekly digest: 14 <” by UBOT read back from C0ENG" in row.reason
     assert town.slack.posts() == [SAYS]
     called = [(each["method"], each["by"]) for each in town.slack.called]
     assert called == [
@@ -126,6 +127,29 @@ async def test_what_the_reader_may_not_read_is_no_proof(town: Town) -> None:
     row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
     assert (row.outcome, row.exit_code) == ("unverified", 6)
     assert "C0ENG cannot be read: missing_scope" in row.reason
+
+
+async def test_a_token_that_the_server_sends_back_is_in_nothing_that_is_kept(town: Town) -> None:
+    town.slack.say("C0ENG", f"Weekly digest: 14 < {READER}", "UBOT", at=4_000_000_000)
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
+    assert (row.outcome, row.exit_code) == ("unverified", 6), "what held before the run proves nothing"
+    [said] = town.bench.facts("check_evaluated")
+    kept = town.bench.tickover.blobs.get(said["evidence_blob"])
+    assert b"Weekly digest: 14" in kept
+    files = [each.read_bytes() for each in town.bench.tickover.home.rglob("*") if each.is_file()]
+    found = [data[data.find(READER.encode()) - 60 :][:200] for data in (kept, *files) if READER.encode() in data]
+    assert found == []
+
+
+async def test_a_rate_limit_is_waited_for(town: Town) -> None:
+    expect = [{"slack": {"channel": "C0ENG", "contains": "Weekly digest", "within": "2m"}}]
+    running = asyncio.create_task(town.bench.run(town.routine((POST, SAYS), **{**SLACK, "expect": expect})))
+    await town.bench.until("agent_started", running)
+    town.slack.limited_from = 2
+    row = await running
+    assert (row.outcome, row.exit_code) == ("verified", 0), row.reason
+    asked = [each["result"] for each in town.bench.facts("check_evaluated")]
+    assert asked == ["pending", "pass"]
 
 
 async def test_a_review_is_verified_by_reading_it_back(town: Town) -> None:

@@ -47,7 +47,7 @@ class Check:
             recent = [each for each in messages if each["at"] >= since]
             looked += len(recent)
             for message in recent:
-                if definition.contains is None or definition.contains in message["text"]:
+                if _is_meant(definition, message):
                     return _found(definition, message)
             cursor = _cursor(page)
             if not cursor or len(recent) < len(messages):
@@ -94,6 +94,13 @@ def _messages(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             }
 
 
+def _is_meant(definition: SlackCheck, message: Mapping[str, Any]) -> bool:
+    """Say whether it is by whom it should be, and holds what it should."""
+    if definition.by is not None and definition.by not in (message["raw"].get("user"), message["raw"].get("bot_id")):
+        return False
+    return definition.contains is None or definition.contains in message["text"]
+
+
 def _cursor(page: Mapping[str, Any]) -> str:
     more = page.get("response_metadata")
     cursor = more.get("next_cursor") if isinstance(more, dict) and page.get("has_more") is True else ""
@@ -103,9 +110,11 @@ def _cursor(page: Mapping[str, Any]) -> str:
 def _found(definition: SlackCheck, message: Mapping[str, Any]) -> Answer:
     by = one_line(str(message["by"] or "nobody named"), 40)
     detail: dict[str, JsonValue] = {"channel": definition.channel, "ts": one_line(message["ts"], 40), "by": by}
-    text = f"message{_like(definition)} read back from {definition.channel}, by {by}"
+    author = "" if definition.by else f", by {by}"
+    text = f"message{_like(definition)} read back from {definition.channel}{author}"
     return Answer(CheckResult.PASS, text, detail, json.dumps(message["raw"]).encode())
 
 
 def _like(definition: SlackCheck) -> str:
-    return f" with “{one_line(definition.contains, 60)}”" if definition.contains else ""
+    text = f" with “{one_line(definition.contains, 60)}”" if definition.contains else ""
+    return text + (f" by {one_line(definition.by, 40)}" if definition.by else "")

@@ -215,12 +215,13 @@ class SqlCheck(StateCheck):
 
 
 class SlackCheck(StateCheck):
-    """A message of this run stands in a channel."""
+    """A message of this run stands in a channel; `by` is the id of the user or bot that it is from."""
 
     KIND: ClassVar[str] = "slack"
 
     channel: Line
     contains: Maybe[Text] = None
+    by: Maybe[Line] = None
     since: Literal["run"] = "run"
 
 

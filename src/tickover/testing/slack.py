@@ -35,19 +35,23 @@ class SlackDouble:
     """Serve it with `upstream("localhost", double)`.
 
     `channels` maps an id to its messages, oldest first. `called` is its own record: method, arguments, account (or
-    None) and answer of each call. Set `limited` to answer the next so many calls with 429.
+    None) and answer of each call. Set `limited` to answer the next so many calls with 429, or
+    `limited_from` to answer one so once that many calls were taken.
     """
 
     tokens: Mapping[str, Account] = field(default_factory=dict)
     channels: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"C0ENG": []})
     archived: frozenset[str] = frozenset()
     limited: int = 0
+    limited_from: int | None = None
     retry_after_s: int = 30
     clock: Callable[[], float] = time.time
     called: list[dict[str, Any]] = field(default_factory=list)
 
     async def __call__(self, seen: Seen, talk: Talk) -> None:
         method = urlsplit(seen.target).path.removeprefix("/api/")
+        if self.limited_from is not None and len(self.called) >= self.limited_from:
+            self.limited, self.limited_from = self.limited + 1, None
         if self.limited > 0:
             self.limited -= 1
             await talk.answer(status="429 Too Many Requests", headers=(("retry-after", str(self.retry_after_s)),))
@@ -107,7 +111,8 @@ class SlackDouble:
             if method == "chat.update":
                 return self._update(channel, arguments, account)
             ts = self.say(channel, str(text), account.user)
-            return {"channel": channel, "ts": ts, "message": self.channels[channel][-1]}
+            message = next(each for each in self.channels[channel] if each["ts"] == ts)
+            return {"channel": channel, "ts": ts, "message": message}
         if method == "conversations.history":
             _need(account, "channels:history")
             return self._history(self._channel(arguments), arguments)
