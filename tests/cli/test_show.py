@@ -8,6 +8,7 @@ import pytest
 from tickover.cli.blocks import Block, Line, Plain, Table, ink
 from tickover.cli.show import OUTCOMES, check_table, headline, outcome_cell, process, run_page, run_table
 from tickover.core.cause import Cause, CauseCode
+from tickover.core.event import AgentUsage, Fact, ModelCalled
 from tickover.core.evidence import NOT_EVALUATED, CheckList, CheckResult, EvidenceClass
 from tickover.core.status import Execution, Outcome, Phase
 from tickover.testing.stories import (
@@ -107,6 +108,25 @@ def test_a_run_that_was_tried_twice_says_why_of_each_attempt() -> None:
 )
 def test_the_two_facts_come_first(story: list, words: str) -> None:  # type: ignore[type-arg]
     assert words in drawn(*run_page(folded(story), START))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            [
+                ModelCalled(host="m.test", port=443, dialect="anthropic", input_tokens=10, cache_read_tokens=5,
+                            output_tokens=3, cost_usd=0.25),
+                ModelCalled(host="m.test", port=443, dialect="anthropic", output_tokens=1, cost_usd=0.5, estimated=True),
+                AgentUsage(input_tokens=999, output_tokens=999, cost_usd=9),
+            ],
+            "model       2 calls: 15 tokens in (5 from a cache), 4 out, 0.7500 USD, 1 of them estimated\n",
+        ),
+        ([AgentUsage(input_tokens=9, output_tokens=8)], "the agent says: 9 tokens in, 8 out, price unknown\n"),
+    ],
+)  # fmt: skip
+def test_what_models_took_is_the_gateways_count_or_the_agents_word(facts: list[Fact], words: str) -> None:
+    assert words in drawn(*run_page(folded([*created(), *prepared(), *facts]), START))
 
 
 def test_every_outcome_has_a_shape_of_its_own_and_its_word() -> None:

@@ -118,12 +118,8 @@ def test_each_dialect_is_read_and_lowered(
 @given(st.sampled_from(Dialect), st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5))
 def test_whatever_stands_in_a_request_does_not_hurt(dialect: Dialect, value: Any) -> None:
     names = ["max_tokens", "thinking", "tools", "n", "generationConfig", "stream_options", "max_output_tokens"]
-    bodies: list[Any] = [
-        value,
-        {"model": "m", **dict.fromkeys(names, value)},
-        {"model": value},
-        {"tools": [{"name": value}]},
-    ]
+    some: dict[str, Any] = {"model": "m", **dict.fromkeys(names, value)}
+    bodies: list[Any] = [value, some, {"model": value}, {"tools": [{"name": value}]}]
     for body in bodies:
         read_question(dialect, ("x",), body, 10)
         if isinstance(body, dict):

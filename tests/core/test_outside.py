@@ -77,6 +77,14 @@ def test_denied_connections_are_one_finding_and_denied_requests_another() -> Non
     assert request.detail == {"hosts": ["evil.test:443"], "denied": 1}
 
 
+def test_calls_that_had_no_budget_are_a_finding_of_their_own() -> None:
+    of = row(denied(code="budget", times=3), denied(code="price_unknown"), denied("b.test"))
+    found = said(of)
+    assert set(found) == {"budget_stop", "host_denied"}
+    assert found["budget_stop"].startswith("4 calls to a model did not pass: evil.test is not")
+    assert "evil.test" not in found["host_denied"]
+
+
 def test_hostile_words_of_a_denial_stay_on_one_line_and_short() -> None:
     [finding] = findings_outside(row(*(denied(f"h{n}.test\n\x1b[2J\u202e", path="/" + "x" * 9000) for n in range(200))))
     assert len(finding.message) < 1000
