@@ -281,6 +281,7 @@ class Tickover:
             stepper=stepper,
             clock=clock,
             rings=(engine.ring, scheduler.ring),
+            vital={"sandbox launcher": self.backend.gone} if self.backend is not None else {},
         )
 
     def signing_secret(self, name: str) -> bytes:

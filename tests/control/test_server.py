@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tickover.core.admission import Caps
-from tickover.core.cause import CauseCode
+from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import DefinitionErrors, NotFoundError, UsageError
-from tickover.core.event import Fact, ReceiptBegun, ReceiptEnded
+from tickover.core.event import AttemptFinished, Fact, ReceiptBegun, ReceiptEnded
 from tickover.core.finding import FindingCode
 from tickover.core.receipt import Begun, Ended
 from tickover.core.status import Execution, Outcome
@@ -270,6 +270,33 @@ async def test_after_five_failures_in_a_row_a_routine_pauses_itself(told: ToldSe
         wish(told)
         await told.quiet()
     assert told.registry.get("r").paused_at is None  # what failed before is forgiven
+
+
+async def test_what_the_machine_could_not_do_pauses_no_routine(told: ToldServer) -> None:
+    told.push("")
+    broken = AttemptFinished(execution=Execution.FAILED, cause=Cause(None, CauseCode.INFRASTRUCTURE, "no sandbox"))
+    told.tell = lambda _row: (broken,)
+    async with told.up():
+        for _ in range(7):
+            wish(told)
+            await told.quiet()
+            told.clock.advance(1)
+    assert {row.execution for row in told.rows()} == {Execution.FAILED}
+    assert told.registry.get("r").paused_at is None
+
+
+async def test_a_server_ends_with_what_it_cannot_do_without(told: ToldServer) -> None:
+    gone = asyncio.Event()
+
+    async def launcher() -> None:
+        await gone.wait()
+
+    server = told.server()
+    server._vital = {"sandbox launcher": launcher}
+    async with server:
+        failure = asyncio.create_task(server.failure())
+        gone.set()
+        assert str(await failure) == "the sandbox launcher ended"
 
 
 # -- retries and restarts ----------------------------------------------------------------------------------------------

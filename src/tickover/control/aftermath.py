@@ -8,7 +8,7 @@ from typing import Final
 
 from tickover.control.registry import Registry
 from tickover.core.admission import Caps
-from tickover.core.cause import CAUSES
+from tickover.core.cause import CAUSES, CauseCode
 from tickover.core.noticed import Notice
 from tickover.core.row import RunRow
 from tickover.core.status import NEVER_RAN, Execution, Outcome
@@ -18,6 +18,12 @@ BY: Final = "tickover"
 _BAD: Final = {Execution.FAILED, Execution.TIMED_OUT}
 _NEUTRAL: Final = {*NEVER_RAN, Execution.CANCELLED, Execution.LOST}
 """Ends that say nothing of the routine: a server that is killed again and again pauses none."""
+
+
+def _neutral(row: RunRow) -> bool:
+    """Tell whether an end says nothing of the routine; nor does a machine that could not do its part."""
+    broken = row.cause is not None and row.cause.cause is CauseCode.INFRASTRUCTURE and not row.agent_started
+    return row.execution in _NEUTRAL or (row.execution is Execution.FAILED and broken)
 
 
 class Aftermath:
@@ -52,7 +58,7 @@ class Aftermath:
             seen = RunRow.model_validate(found.row)
             if seen.created < record.resumed_at or streak >= most:
                 break
-            if seen.execution in _NEUTRAL:
+            if _neutral(seen):
                 continue
             if not _failed(seen):
                 return
@@ -67,4 +73,4 @@ class Aftermath:
 
 
 def _failed(row: RunRow) -> bool:
-    return row.execution in _BAD or (row.outcome is Outcome.FAILED and row.execution not in _NEUTRAL)
+    return not _neutral(row) and (row.execution in _BAD or row.outcome is Outcome.FAILED)

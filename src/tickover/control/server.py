@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,7 +26,10 @@ _ZONES: Final = "tzdata"
 
 
 class Server:
-    """What runs queued runs and fires schedules. `rings` are told when another process changed what is next."""
+    """What runs queued runs and fires schedules. `rings` are told when another process changed what is next.
+
+    `vital` are by name what returns when something has ended without which no run can work: the server ends, too.
+    """
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Server:
         stepper: Stepper,
         clock: Clock,
         rings: Sequence[Callable[[], None]],
+        vital: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] | None = None,
     ) -> None:
         self.engine = engine
         self._data = data
@@ -46,6 +50,7 @@ class Server:
         self._stepper = stepper
         self._clock = clock
         self._rings = rings
+        self._vital = vital or {}
         self._lock: FileLock | None = None
         self._bell: tuple[socket.socket, Callable[[], None]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -63,6 +68,8 @@ class Server:
             asyncio.get_running_loop().add_reader(self._bell[0], self._ring)
             self._start(self.engine.serve(self._stepper), "engine")
             self._start(self._scheduler.serve(), "scheduler")
+            for name, gone in self._vital.items():
+                self._start(gone(), name)
         except BaseException:
             await self._stop()
             raise

@@ -140,6 +140,7 @@ class BwrapBackend:
         self._sandboxes: dict[str, BwrapSandbox] = {}
         self._serial = 0
         self._gone = ""
+        self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.fileno(), self._receive)
         self._starts = asyncio.Semaphore(_AT_ONCE)
@@ -202,6 +203,7 @@ class BwrapBackend:
     def _lost(self, why: str, reason: str) -> None:
         """Answer everybody who waits: there is no launcher, hence no sandbox, any more."""
         self._gone = self._gone or why
+        self._over.set()
         for waiting in self._requests.values():
             if not waiting.done():
                 waiting.set_result({"error": "launcher", "message": why})
@@ -355,6 +357,10 @@ class BwrapBackend:
     def is_gone(self) -> bool:
         """Whether the launcher has ended: closed by us, or dead. Its sandboxes are gone with it."""
         return bool(self._gone)
+
+    async def gone(self) -> None:
+        """Return when the launcher has ended."""
+        await self._over.wait()
 
     def forget(self, name: str) -> None:
         """Stop listening for a sandbox."""
