@@ -50,6 +50,7 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
     [
         ({"agent": "acp@1", "argv": ["x"]}, "agent"),
         ({"agent": "acp", "argv": ["x"], "model": "m"}, "model"),
+        ({"agent": "acp", "argv": ["x"], "limits": {"tokens": 9}}, "limits.tokens"),
         ({"agent": "steps@1"}, "agent"),
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),

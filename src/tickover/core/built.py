@@ -111,6 +111,12 @@ def _connectors(routine: Routine) -> Iterator[str]:
             yield f"connectors.{name}.required"
 
 
+def _unmetered(routine: Routine) -> Iterator[str]:
+    """Places of a budget whose agent asks its model in a way of its own, so that nobody counts."""
+    if routine.agent_name == "acp":
+        yield from (f"limits.{key}" for key in ("cost_usd", "tokens") if getattr(routine.limits, key) is not None)
+
+
 def _files(routine: Routine) -> Iterator[str]:
     for index, each in enumerate(routine.on):
         if isinstance(each, EventTrigger):
@@ -132,6 +138,7 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
+    Need("limits.tokens", EVERY, _unmetered),
     Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )
