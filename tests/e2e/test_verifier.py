@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tickover.testing import localhost
-from tickover.testing.git_host import GitHost, git_host
+from tickover.testing.git_server import GitServer
 from tickover.testing.localhost import entry, serving, url
 from tickover.testing.upstream import Seen, Talk, Upstream
 
@@ -94,24 +94,35 @@ async def test_an_answer_of_the_gateway_is_no_answer_of_the_page(bench: Bench, d
     assert double.seen == []
 
 
+class Host(NamedTuple):
+    """A git host that only the token opens."""
+
+    git: GitServer
+    double: Upstream
+
+    @property
+    def app(self) -> str:
+        return f"{url(self.double)}/app.git"
+
+
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[GitHost]:
-    async with git_host(tmp_path / "served", TOKEN) as host:
-        yield host
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    git = GitServer(tmp_path / "served", TOKEN, private=True)
+    async with serving(git) as double:
+        yield Host(git, double)
 
 
-def private_repository(bench: Bench, host: GitHost, body: str, **front: Any) -> Path:
+def private_repository(bench: Bench, host: Host, body: str, **front: Any) -> Path:
     """Write a routine that works on a repository which only the token opens, and grant it."""
-    host.make("app", bench.repository({"README": "private words\n"}).path)
-    assert host.double is not None
+    host.git.adopt("app", bench.repository({"README": "private words\n"}).path)
     localhost.configure(bench.tickover.home, [host.double])
     keep_token(bench, entry(host.double), kind="git")
-    folder = bench.routine(body, **{"repositories": {"app": {"url": host.url("app"), "credential": "page"}}, **front})
+    folder = bench.routine(body, **{"repositories": {"app": {"url": host.app, "credential": "page"}}, **front})
     bench.tickover.grant(folder, by="owner")
     return folder
 
 
-async def test_a_private_repository_is_worked_on_and_the_token_is_nowhere_inside(bench: Bench, host: GitHost) -> None:
+async def test_a_private_repository_is_worked_on_and_the_token_is_nowhere_inside(bench: Bench, host: Host) -> None:
     body = "cat app/README README 2>/dev/null || true; env; cat ~/.gitconfig .git/config app/.git/config 2>&1 || true"
     row = await bench.run(private_repository(bench, host, body))
     assert row.execution == "completed", (row.cause, bench.said())
@@ -121,21 +132,21 @@ async def test_a_private_repository_is_worked_on_and_the_token_is_nowhere_inside
     assert {call[2] for call in calls(bench)} == {"page"}
 
 
-async def test_a_push_passes_to_the_refs_of_may_and_to_no_other(bench: Bench, host: GitHost) -> None:
+async def test_a_push_passes_to_the_refs_of_may_and_to_no_other(bench: Bench, host: Host) -> None:
     body = f"""\
-git clone -q {host.url("app")} fresh && cd fresh && git remote get-url origin
+git clone -q {host.app} fresh && cd fresh && git remote get-url origin
 git -c user.name=Ada -c user.email=ada@example.com commit -q --allow-empty -m 'by the agent'
 git push -q origin HEAD:refs/heads/tickover/work && echo pushed-work || true
 git push -q origin HEAD:refs/heads/main && echo pushed-main || true
 env; cat .git/config; true"""
     folder = private_repository(bench, host, body, may=[{"push": {"repo": "app", "refs": ["tickover/*"]}}])
-    before = host.refs("app")
+    before = host.git.branches("app")
     row = await bench.run(folder)
     assert "pushed-work" in bench.said(), bench.said()
     assert "pushed-main" not in bench.said()
-    after = host.refs("app")
-    assert after["refs/heads/main"] == before["refs/heads/main"]
-    assert set(after) - set(before) == {"refs/heads/tickover/work"}
+    after = host.git.branches("app")
+    assert after["main"] == before["main"]
+    assert set(after) - set(before) == {"tickover/work"}
     assert TOKEN not in json.dumps([event.data for event in bench.events])
     assert "ref_not_allowed" in {each["code"] for each in bench.facts("connection_denied")}
     assert row.network.writes == 1

@@ -1,6 +1,7 @@
 """A double of a git host over HTTPS: git's own `http-backend` (git-http-backend(1)) behind TLS, with its own record.
 
-Everybody may fetch; to push, the password of HTTP Basic has to be the token. Serve it with `tickover.testing.upstream`.
+Everybody may fetch, unless it is `private`; to push, the password of HTTP Basic has to be the token. Serve it with
+`tickover.testing.upstream`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class GitServer:
 
     root: Path
     token: str
+    private: bool = False
     called: list[tuple[str, str, str]] = field(default_factory=list)
 
     def make(self, name: str, commits: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -56,6 +58,13 @@ class GitServer:
         shutil.rmtree(work)
         return made
 
+    def adopt(self, name: str, source: Path) -> None:
+        """Serve a bare copy of a repository."""
+        bare = self.root / f"{name}.git"
+        self.root.mkdir(parents=True, exist_ok=True)
+        git(self.root, "clone", "-q", "--bare", str(source), str(bare))
+        git(bare, "config", "http.receivepack", "true")
+
     def branches(self, name: str) -> dict[str, str]:
         """Return each branch with its commit."""
         said = git(self.root / f"{name}.git", "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")
@@ -64,7 +73,7 @@ class GitServer:
     async def __call__(self, seen: Seen, talk: Talk) -> None:
         path, _, query = seen.target.partition("?")
         pushes = path.endswith("/git-receive-pack") or "git-receive-pack" in query
-        if pushes and not self._knows(seen):
+        if (pushes or self.private) and not self._knows(seen):
             self.called.append((seen.method, seen.target, "401"))
             await talk.answer(status="401 Unauthorized", headers=(("www-authenticate", 'Basic realm="git"'),))
             return
