@@ -62,3 +62,18 @@ def test_a_source_has_its_target_and_a_change_is_heard() -> None:
     installed.clear()
     clock.now += 1
     assert (triggers.hook("r/github"), triggers.targets(None)) == (None, [])
+
+
+def test_who_asks_while_the_routines_are_read_waits_for_no_empty_answer() -> None:
+    """Two threads ask at the start: the router for all, and the door for one."""
+    seen: list[object] = []
+
+    def installed() -> list[Installed]:
+        if not seen:
+            seen.append(None)
+            seen.append(triggers.hook("r/github"))  # what another thread asks meanwhile
+        return [Installed(routine("r", *ON))]
+
+    triggers = Triggers(installed, b"k" * 32, clock=ManualClock())
+    assert len(triggers.targets(None)) == 3
+    assert seen[1] is not None

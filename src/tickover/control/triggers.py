@@ -43,7 +43,6 @@ class Triggers:
         now = self._clock()
         if 0 <= now - self._read_at < FRESH:
             return
-        self._read_at = now
         targets: dict[str, Target] = {}
         hooks: dict[str, Hook] = {}
         for each in self._installed():
@@ -51,6 +50,7 @@ class Triggers:
                 targets[target.name] = target
                 hooks[target.name] = hooks[f"{target.routine}/{index}"] = self._hook(target)
         self._targets, self._hooks = targets, hooks
+        self._read_at = now  # only now: who asks from another thread meanwhile must not take nothing for an answer
 
     def hook(self, source: str) -> Hook | None:
         """Find the hook ROUTINE/TRIGGER; the trigger by its name or by its place in `on`."""
