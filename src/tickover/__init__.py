@@ -2,23 +2,24 @@
 
 The map of the house; imports point down only (import-linter holds it).
 
-    cli/          the face: thin, one file per noun
+    cli/ api/     the faces: thin. One file per noun; HTTP, hooks and `/fire`
     app.py        the composition root: the only module that knows concrete adapters
     control/      DOES, in order. `execute` is the main path: read it first
         dispatch  a wish becomes a run, or an error         prepare  what exactly runs, and where
+        work      the agent's turn                          verify   what is true afterwards
+        network   the ways out of a run's sandboxes         outreach, readback: what the verifier asks of the world
+        hands     all that a check may touch                recover  what a killed process left
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine
         route, triggers: an event from outside becomes a wish, or a reason why not
-        work      the agent's turn                          verify   what is true afterwards
-        hands     all that a check may touch                recover  what a killed process left
-        readback  a connector read as the verifier, in a sandbox of its own
+    gateway/      a run's only way out: names, TLS, credentials, permissions, metering, receipts; a process of its own
+    sandbox/      where a run lives; `launcher/` is the only privileged code
     workspace/    mirrors, checkouts, setup layers, artifacts, state: hostile trees, touched inside sandboxes only
     agents/       who works: a file per agent                checks/   who judges: a file per kind of check
     relay/        who sent a delivery, and what inputs it makes: a row per sender
-    sandbox/      where a run lives; `launcher/` is the only privileged code
-    engine/       looks at queued runs when their time has come
-    store/        journal, run rows, leases, blobs            routines/ text and files -> a definition
+    notify/       who is told: a file per kind of target     engine/   looks at queued runs when their time has come
+    store/        journal, run rows, leases, events, blobs   routines/ text and files -> a definition
     core/         DECIDES. Pure: verdict, transitions, retry, definition, matcher; no input or output, no clock
-    testing/      conformance suites and fakes, public
+    testing/      conformance suites, fakes, doubles and the scripted model, public
 
 `docs/life-of-a-run.md` walks one run through it.
 """
