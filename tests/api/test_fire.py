@@ -38,7 +38,7 @@ async def test_the_documented_request_by_curl(api: Api, desk: MemoryDesk) -> Non
     [row] = desk.run_rows()
     assert told["type"] == "routine_fire"
     assert told["claude_code_session_id"] == f"session_{row.id}"
-    assert told["claude_code_session_url"] == f"{url}/runs/{row.id}"
+    assert told["claude_code_session_url"] == f"{url}/api/v1/runs/{row.id}"
     assert row.event_digest is not None
     assert desk.blobs.get(row.event_digest) == b"Sentry alert SEN-4521 fired in prod."
 

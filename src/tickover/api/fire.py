@@ -106,7 +106,7 @@ async def fire(call: Call) -> Response:
     }
     answer = FireAnswer(
         claude_code_session_id=f"session_{row.id}",
-        claude_code_session_url=f"{call.base_url}/runs/{row.id}",
+        claude_code_session_url=f"{call.base_url}/api/v1/runs/{row.id}",
         run=run,
     )
     return JSONResponse(answer.model_dump(mode="json"), headers={"tickover-run": row.id})

@@ -78,7 +78,7 @@ class HttpFace:
     async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
-        self._postman = tickover.postman(more=lambda run: f"{self._url}/runs/{run}", report=self.report)
+        self._postman = tickover.postman(more=lambda run: f"{self._url}/api/v1/runs/{run}", report=self.report)
         hooks = Hooks(
             tickover,
             secret=tickover.signing_secret,
