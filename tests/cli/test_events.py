@@ -126,13 +126,17 @@ def test_an_event_is_shown_with_every_clause_and_nothing_hidden(cli: Cli) -> Non
         assert (missing.exit_code, "event.not_found" in missing.stderr) == (3, True)
 
 
+@pytest.mark.usefixtures("routine")
 def test_a_replay_is_a_new_event(cli: Cli, events: SqliteEvents) -> None:
     assert "e5 is e1 again" in cli("events", "replay", "e1").stderr
-    told = json.loads(cli("events", "replay", "e1", "--to", "other/github", "--json").stdout)
-    assert (told["source"], told["replay_of"], told["state"]) == ("other/github", "e1", "received")
+    assert cli("push", "review").exit_code == 0
+    told = json.loads(cli("events", "replay", "e1", "--to", "review/stripe", "--json").stdout)
+    assert (told["source"], told["replay_of"], told["state"]) == ("review/stripe", "e1", "received")
     copy = events.get("e5")
     assert (copy.body, copy.headers, copy.name) == (BODY, EVENT.headers, EVENT.name)
     assert cli("events", "replay", "e1", "--to", "other").exit_code == 2
+    gone = cli("events", "replay", "e1", "--to", "other/github")
+    assert (gone.exit_code, "there is: review/github, review/stripe" in gone.stderr) == (3, True)
     events.purge(NOW + 8 * 86400)
     assert (cli("events", "replay", "e1").exit_code, cli("events", "show", "e1", "--body").exit_code) == (3, 3)
 

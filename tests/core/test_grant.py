@@ -75,3 +75,12 @@ def test_a_change_says_what_is_new_what_stays_and_what_goes() -> None:
     asks = asks_of(routine(environment={"network": ["docs.test"]}, may=[POST]), INSTANCE)
     found = change(asks, [asks[0].digest, "0" * 64])
     assert (found.new, found.kept, found.gone) == (asks[1:], asks[:1], ("0" * 64,))
+
+
+def test_a_credential_that_goes_elsewhere_is_another_item() -> None:
+    elsewhere = Instance.model_validate({"credentials": {"chat": {"hosts": ["evil.test"]}}})
+    asks = routine(environment={"credentials": ["chat"]})
+    granted = {each.digest for each in asks_of(asks, INSTANCE)}
+    assert waiting(asks_of(asks, INSTANCE), granted, foreground=True) == ()
+    [left] = waiting(asks_of(asks, elsewhere), granted, foreground=True)
+    assert left.says == "the credential `chat`, and all that it can read at evil.test"

@@ -45,7 +45,10 @@ async def test_a_check_is_asked_later_with_the_bound_credential_and_has_a_receip
             pending = ("pending", "verified")
             await until(lambda: bench.tickover.run_row(run).outcome in pending, lambda: bench.tickover.run_row(run))
             await until(
-                lambda: bench.tickover.run_row(run).outcome != "pending",
+                lambda: (
+                    bench.tickover.run_row(run).outcome != "pending"
+                    and bench.tickover.run_row(run).exit_code is not None
+                ),
                 lambda: bench.tickover.run_row(run),
                 seconds=120,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -105,9 +106,11 @@ async def test_what_a_call_takes_is_read_from_its_answer(dialect: str, stream: b
 
 
 async def test_each_end_of_a_call_is_told_once_and_what_never_left_is_not() -> None:
-    async with metered(1) as at:  # nothing listens there
-        path, body = asking("anthropic")
-        assert (await at.client.post(path, json=body)).status_code == 502
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # nothing listens there
+        async with metered(held.getsockname()[1]) as at:
+            path, body = asking("anthropic")
+            assert (await at.client.post(path, json=body)).status_code == 502
     assert at.called == []
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from tickover.app import Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Line, Table
 from tickover.cli.event_page import (
@@ -116,6 +117,9 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
             raise NotFoundError("event.purged", f"the body of {event} is not kept any more")
         if to is not None and to.count("/") != 1:
             raise UsageError("events.target", f"`{to}` is no trigger", hint="ROUTINE/TRIGGER, as in `events list`")
+        if to is not None and to not in (there := _installed(tickover)):
+            hint = f"there is: {', '.join(there) or 'none'}"
+            raise NotFoundError("events.no_trigger", f"no pushed routine has the trigger `{to}`", hint=hint)
         new = NewEvent(
             source=to or old.source,
             provider=old.provider,
@@ -135,6 +139,10 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
         print_json(event_json(record, ()))
     else:
         screen(sys.stderr).show(Line(f"{put.event} is {old.event} again; the server routes it"))
+
+
+def _installed(tickover: Tickover) -> list[str]:
+    return [f"{each.routine.name}/{name}" for each in tickover.installed() for name, _ in event_triggers(each.routine)]
 
 
 @command.command(

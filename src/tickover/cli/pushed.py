@@ -33,7 +33,7 @@ _RULE: Final = (
 
 @click.command(epilog="\b\nExample:\n  tickover routine pause hello --reason 'the wiki is moving'")
 @click.argument("name", metavar="NAME")
-@click.option("--reason", default="", metavar="TEXT", help="Why; shown wherever the routine is.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; `push` and every refused run say it.")
 @options.home
 def pause(name: str, reason: str, home: Path | None) -> None:
     """Start nothing of a pushed routine any more. What runs goes on; wishes for it are refused with the reason."""

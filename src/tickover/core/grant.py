@@ -58,7 +58,7 @@ class Change(NamedTuple):
 
 
 def asks_of(routine: Routine, instance: Instance) -> tuple[Ask, ...]:
-    """List everything a routine asks for: credentials, writes, hosts. `instance` only helps to say it."""
+    """List everything a routine asks for: credentials with where they go, writes, hosts."""
     return (*_credentials(routine, instance), *_writes(routine), *_hosts(routine))
 
 
@@ -87,11 +87,17 @@ def _credentials(routine: Routine, instance: Instance) -> Iterator[Ask]:
         known = instance.credentials.get(name)
         hosts = ", ".join(known.hosts) if known else ""
         what = f", and all that it can read at {hosts}" if hosts else " (this instance does not have it yet)"
-        yield _ask(AskKind.CREDENTIAL, f"the credential `{name}`{what}", credential=name)
+        yield _ask(AskKind.CREDENTIAL, f"the credential `{name}`{what}", credential=name, hosts=_bound(name, instance))
     for name, keys in read_by_checks(routine, instance).items():
         kinds = sorted({key.rpartition(".")[2] for key in keys})
         says = f"that its checks read {', '.join(kinds)} with the credential `{name}`"
-        yield _ask(AskKind.CREDENTIAL, says, credential=name, verifier=kinds)
+        yield _ask(AskKind.CREDENTIAL, says, credential=name, verifier=kinds, hosts=_bound(name, instance))
+
+
+def _bound(name: str, instance: Instance) -> list[str]:
+    """List where a credential may go: what was granted for one place is not granted for another."""
+    known = instance.credentials.get(name)
+    return sorted(known.hosts) if known else []
 
 
 def _writes(routine: Routine) -> Iterator[Ask]:
