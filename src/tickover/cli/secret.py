@@ -39,6 +39,8 @@ def command() -> None:
 @click.option("--prefix", metavar="TEXT", help="Kind header: what stands before it.  [default: 'Bearer ']")
 @click.option("--param", metavar="NAME", help="Kind query: the parameter.")
 @click.option("--user", metavar="NAME", help="Kinds basic and git: the user.  [default: x-access-token]")
+@click.option("--app", metavar="ID", help="Kind github-app: the App's client id or number; the value is its key.")
+@click.option("--api", metavar="URL", help="Kind github-app: where its API is.  [default: https://api.github.com]")
 @options.as_json("what was set, without the value,")
 @options.home
 @options.no_color

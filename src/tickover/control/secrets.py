@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from tickover.core.errors import UsageError
+from tickover.core.github_app import GITHUB_APP
 from tickover.core.instance import SIGNING, Credential, Instance
 from tickover.core.shape import NAME
 from tickover.core.text import one_line
+from tickover.gateway.app_tokens import read_key
 from tickover.gateway.scrub import SHORTEST
 from tickover.gateway.secrets import key_for, seal
 from tickover.store.base import SecretNotFoundError, SecretRecord, Secrets
@@ -116,6 +118,11 @@ def _check_value(value: bytes, credential: Credential) -> None:
         raise UsageError("secret.too_short", text)
     if len(value) > LARGEST:
         raise UsageError("secret.too_long", f"the value has more than {LARGEST} bytes")
+    if credential.kind == GITHUB_APP:
+        if read_key(value) is None:
+            text = "the value is no RSA private key in PEM, as GitHub gives it out for an App"
+            raise UsageError("secret.no_key", text, hint="tickover secret set NAME < KEY.pem")
+        return
     if credential.kind != SIGNING and any(byte < 0x20 or byte == 0x7F for byte in value):
         text = "the value holds a line break or another control character, so it cannot stand in a request"
         raise UsageError("secret.control", text, hint="one line feed at its end is dropped; give the rest without")

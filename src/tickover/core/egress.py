@@ -8,11 +8,12 @@ from typing import Literal
 
 from tickover.core.effect import Wanted
 from tickover.core.enforcement import Powers
+from tickover.core.github_app import AppForm
 from tickover.core.metering import UNBOUND, Budget
 from tickover.core.network import NetworkPolicy
 from tickover.core.price import Price
 
-FormKind = Literal["header", "basic", "query", "git", "claude-oauth"]
+FormKind = Literal["header", "basic", "query", "git", "claude-oauth", "github-app"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +22,14 @@ class CredentialForm:
 
     `header`: `name: prefix + value`. `basic` and `git`: HTTP Basic as `user`, the value being the password; `git` only
     on the paths of git's smart protocol. `query`: the parameter `name`. `claude-oauth`: a bearer token with the beta
-    header that Anthropic's API asks for.
+    header that Anthropic's API asks for. `github-app`: a token that the gateway makes with the value, the App's key.
     """
 
     kind: FormKind = "header"
     name: str = "authorization"
     prefix: str = "Bearer "
     user: str = "x-access-token"
+    app: AppForm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from tickover.core.caps import CapSettings
 from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
-from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
+from tickover.core.connector import KINDS, REPO, Address, ConnectorSettings, connected, connector_rules
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.github_app import GITHUB_APP, AppForm, app_form
 from tickover.core.host import HostError
 from tickover.core.metering import Budget
 from tickover.core.network import (
@@ -40,11 +41,11 @@ from tickover.core.network import (
 from tickover.core.notice import Target as NoticeTarget
 from tickover.core.permission import ConnectorPermission, RequestPermission
 from tickover.core.price import Price, Rates
-from tickover.core.push import push_rules
+from tickover.core.push import PushRule, push_rules
 from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
-CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
+CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "github-app", "signing"]
 SIGNING: Final = "signing"
 """The kind of what is compared and signed with (webhooks, callbacks) and never sent anywhere."""
 
@@ -95,6 +96,7 @@ _OWN_KEYS: dict[str, frozenset[str]] = {
     "basic": frozenset({"user"}),
     "git": frozenset({"user"}),
     "claude-oauth": frozenset(),
+    GITHUB_APP: frozenset({"app", "api"}),
     SIGNING: frozenset(),
 }
 
@@ -108,6 +110,8 @@ class Credential(Strict):
     prefix: Plain = "Bearer "
     param: Maybe[Word] = None
     user: User = "x-access-token"
+    app: Maybe[Word] = None
+    api: Address = "https://api.github.com"
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -116,6 +120,9 @@ class Credential(Strict):
             raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
         if self.kind == "query" and self.param is None:
             raise PydanticCustomError("choice", "{text}", {"text": "kind `query` needs `param`, the parameter's name"})
+        if self.kind == GITHUB_APP and self.app is None:
+            text = "kind `github-app` needs `app`, the App's client id or number"
+            raise PydanticCustomError("choice", "{text}", {"text": text})
         if (self.kind == SIGNING) is bool(self.hosts):
             text = (
                 "kind `signing` is never sent, so it has no `hosts`" if self.hosts else "`hosts` says where it may go"
@@ -127,6 +134,8 @@ class Credential(Strict):
         """Say how it is put into a request; None for what is never sent."""
         if self.kind == "signing":
             return None
+        if self.kind == GITHUB_APP:
+            return CredentialForm(GITHUB_APP, app=AppForm(self.app or "", self.api.rstrip("/")))
         name = self.param if self.kind == "query" and self.param else self.header
         return CredentialForm(self.kind, name, self.prefix, self.user)
 
@@ -169,6 +178,10 @@ class Instance(Strict):
                 text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
         return self
+
+    def is_private(self, host: str, port: int) -> bool:
+        """Say whether a host's addresses may be private."""
+        return any(Endpoint.parse(each).covers(host, port) for each in self.network.private)
 
     def with_credentials(self, kept: Mapping[str, Credential]) -> Instance:
         """Add bindings that are kept elsewhere; what the file says wins."""
@@ -232,6 +245,8 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     problems += _no_budget(routine, presets, agent)
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
     problems += _not_bound(routine, rules, policy)
+    pushes = push_rules(routine.may, routine.repositories)
+    forms = _forms(credentials, instance, routine, policy, problems, rules, pushes)
     problems += (
         UsageError("receipt.unseen", why, where=Where(key=f"{key}.to"))
         for key, check in receipts
@@ -243,8 +258,8 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
         policy=policy,
-        powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
-        forms=_forms(credentials, instance),
+        powers=Powers((*rules, *model_rules(agent.calls)), pushes, repositories),
+        forms=forms,
         wanted=wanted_of(check for _, check in receipts),
     )
 
@@ -285,7 +300,10 @@ def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset]
     places = list(asked)
     carried = [name for name in credentials if any(_goes_to(instance.credentials[name], each.entry) for each in places)]
     policy = policy_of(places, presets, rules, _bindings(carried, instance))
-    return Egress(policy=policy, powers=Powers((), (), repositories), forms=_forms(carried, instance))
+    forms = _forms(carried, instance, routine, policy, problems)
+    if problems:
+        raise DefinitionErrors(problems)
+    return Egress(policy=policy, powers=Powers((), (), repositories), forms=forms)
 
 
 def _goes_to(credential: Credential, place: str) -> bool:
@@ -308,7 +326,7 @@ def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Pre
         reading = instance.connectors[name].reading
         credentials = [reading] if reading is not None else []
         policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
-        ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
+        ways[name] = Egress(policy=policy, forms=_forms(credentials, instance, routine, policy, problems))
         problems += _not_read(name, entry, instance, policy)
     if problems:
         raise DefinitionErrors(problems)
@@ -351,9 +369,32 @@ def _bindings(credentials: Iterable[str], instance: Instance) -> list[Binding]:
     return [Binding(name, instance.credentials[name].hosts) for name in credentials]
 
 
-def _forms(credentials: Iterable[str], instance: Instance) -> dict[str, CredentialForm]:
-    found = ((name, instance.credentials[name].form()) for name in credentials)
-    return {name: form for name, form in found if form is not None}
+def _forms(
+    credentials: Iterable[str],
+    instance: Instance,
+    routine: Routine,
+    policy: NetworkPolicy,
+    problems: list[TickoverError],
+    rules: Iterable[Rule] = (),
+    pushes: Iterable[PushRule] = (),
+) -> dict[str, CredentialForm]:
+    """Say how each credential is put into requests; a GitHub App's tokens are for what goes with it in this run."""
+    forms: dict[str, CredentialForm] = {}
+    for name in credentials:
+        form = instance.credentials[name].form()
+        if form is not None and form.app is not None:
+            writes = [each.target for each in rules if name == each.credential]
+            pushed = [each.remote for each in pushes if name == each.credential]
+            reached = policy.judge(*form.app.place).allowed
+            try:
+                scoped = app_form(name, form.app, routine, writes=writes, pushes=pushed, api=reached)
+            except UsageError as error:
+                problems.append(error)
+                continue
+            form = replace(form, app=replace(scoped, private=instance.is_private(*scoped.place)))
+        if form is not None:
+            forms[name] = form
+    return forms
 
 
 def _rules(routine: Routine, instance: Instance, problems: list[TickoverError]) -> tuple[Rule, ...]:

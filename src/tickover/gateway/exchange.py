@@ -10,6 +10,7 @@ from typing import Any
 from tickover.core.lookup import JsonPath
 from tickover.core.network import Decision
 from tickover.gateway.answer import Answer
+from tickover.gateway.as_app import AsApp
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Channel
 from tickover.gateway.calls import Call
@@ -46,6 +47,7 @@ class Exchange:
     keep_alive: bool
     gone: asyncio.Future[None]
     metered: MeteredCall | None = None
+    as_app: AsApp | None = None
     answering: bool = False
     _unsaid: list[bytes] = field(default_factory=list)
     _unsaid_size: int = 0
@@ -105,6 +107,11 @@ class Carrier:
                 if not reads:
                     raise Refusal(502, "upstream_closed", "the connection was closed before an answer came") from stale
                 upstream.channel.close()
+                upstream = current[0] = await self._take(exchange, fresh=True)
+                response, upload = await self._ask(exchange, upstream, again=True)
+            if response.status == 401 and exchange.as_app and exchange.as_app.refused() and reads:
+                upstream.channel.close()
+                exchange.head = (await exchange.as_app.dressed()).head()
                 upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
             try:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Allow, Body, Need, judge_request, need
 from tickover.core.errors import TickoverError
+from tickover.core.github_app import GITHUB_APP, AppForm
 from tickover.core.network import Decision
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Values
@@ -59,8 +60,10 @@ class Guard:
     def credentials(self, asked: Asked) -> tuple[str, ...]:
         """Name the credentials that may go with it: those for git on git's own paths only, and first there."""
         bound = self._egress.policy.credentials_for(asked.host, asked.port)
-        git = tuple(name for name in bound if self._form(name).kind == "git")
+        git = tuple(name for name in bound if self._form(name).kind in {"git", GITHUB_APP})
         others = tuple(name for name in bound if name not in git)
+        apps = [(name, app) for name in git if (app := self._form(name).app)]
+        others += tuple(name for name, app in apps if app.is_api(asked.host, asked.port, asked.path))
         return git + others if speaks_git(asked) else others
 
     def need(self, asked: Asked) -> Need:
@@ -89,13 +92,31 @@ class Guard:
             raise Refusal(403, "cleartext", f"the credential `{credential}` does not go out in the clear")
         return dressed(asked, self._form(credential), self._value(credential))
 
+    def app(self, credential: str | None) -> AppForm | None:
+        """Return the GitHub App that a credential is the key of; None for what is put in as it is."""
+        return None if credential is None else self._form(credential).app
+
+    def key(self, credential: str) -> bytes:
+        """Return an App's key, which no request is ever sent with. Raises Refusal where there is none."""
+        try:
+            return self._values.value(credential)
+        except TickoverError as error:
+            raise Refusal(503, "credential", f"the credential `{credential}` has no value: {error.code}") from error
+
+    def dress_as_app(self, asked: Asked, credential: str, token: bytes) -> Asked:
+        """Put an App's token in, and keep it out of what comes back. Raises Refusal in the clear."""
+        self._seen.setdefault(credential, {})[token] = None
+        if asked.scheme != "https":
+            raise Refusal(403, "cleartext", f"the credential `{credential}` does not go out in the clear")
+        return self.unhidden(dressed(asked, CredentialForm("git" if speaks_git(asked) else "header"), token))
+
     # What comes back.
 
     def secrets(self, host: str) -> tuple[bytes, ...]:
         """Return every value, old ones too, of the credentials that go to a host at whatever port: it may echo them."""
         names = {each.credential for each in self._egress.policy.governed if each.endpoint.host.covers(host)}
         for name in names:
-            if name:
+            if name and self.app(name) is None:
                 self._value(name)
         return tuple(value for name in sorted(filter(None, names)) for value in self._seen.get(name, ()))
 
@@ -128,10 +149,7 @@ class Guard:
         return self._egress.forms.get(credential, CredentialForm())
 
     def _value(self, credential: str) -> bytes:
-        try:
-            value = self._values.value(credential)
-        except TickoverError as error:
-            raise Refusal(503, "credential", f"the credential `{credential}` has no value: {error.code}") from error
+        value = self.key(credential)
         if len(value) < SHORTEST or not value.isascii() or not value.decode("ascii").isprintable():
             says = f"the value of `{credential}` is no line of {SHORTEST} or more printable ASCII characters"
             raise Refusal(503, "credential", says)

@@ -3,6 +3,7 @@
     guard.py       what is decided: host, credentials, `may`, secrets    reading.py   what of a body must be read first
     calls.py       numbers, `max`, receipts                              exchange.py  the request out, the answer back
     credential.py  out with the client's own, in with the granted        answer.py    the answer rewritten and scrubbed
+    as_app.py      as a GitHub App: a token made for it, renewed once    app_tokens.py, errand.py   how it is made
 
 Whatever is refused is answered in HTTP with the reason, told once, and ends its connection.
 """
@@ -20,12 +21,16 @@ from dataclasses import dataclass, replace
 
 from tickover.core.egress import Egress
 from tickover.core.enforcement import Need
+from tickover.core.github_app import AppForm
 from tickover.core.receipt import Identity
+from tickover.gateway.app_tokens import AppTokens
+from tickover.gateway.as_app import AsApp
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Channel, Denial, Ledger, TellDenial, Values
 from tickover.gateway.calls import Calls
 from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.dial import Dialler
+from tickover.gateway.errand import ApiErrands
 from tickover.gateway.exchange import Carrier, Exchange
 from tickover.gateway.fence import Fence
 from tickover.gateway.guard import Guard
@@ -61,7 +66,7 @@ class Inspector:
     To be made inside a running event loop. `counts` has the writes that left in this run before, by rule, over all
     attempts (core.receipt.counts_of); `numbers` gives each call the next number of the run. `upstream` is the
     process's one context for all upstreams (certificates.upstream_context). `tell` hears of each refusal once, `meter`
-    sees what goes to models and comes back.
+    sees what goes to models and comes back, `apps` has the tokens of GitHub Apps.
     After the plane is closed, await `close`; then the ledger has every record, and its head can be sealed.
     """
 
@@ -85,6 +90,7 @@ class Inspector:
         patience: Patience | None = None,
         guard: Guard | None = None,
         meter: Meter | None = None,
+        apps: AppTokens | None = None,
     ) -> None:
         self.run = run
         self._egress = egress
@@ -94,6 +100,7 @@ class Inspector:
         self._patience = patience or Patience()
         self._guard = guard or Guard(egress, values)
         self._meter = meter
+        self._apps = apps or AppTokens()
         self._calls = Calls(
             ledger=ledger, fence=fence, attempt=attempt, identity=identity, clock=clock,
             counts=Counter() if counts is None else counts, numbers=numbers or itertools.count(1),
@@ -216,7 +223,8 @@ class Inspector:
                 asked = plain(asked)
             if instead is not None:
                 asked, inflow.begin = with_body(asked, instead), instead
-        dressed = guard.dress(asked, allow.credential)
+        app = AsApp.of(allow.credential, asked, guard, self._apps, self._errands)
+        dressed = await app.dressed() if app else guard.dress(asked, allow.credential)
         try:
             head = dressed.head()
         except ValueError as error:
@@ -229,7 +237,10 @@ class Inspector:
         gone = wire.ending if visit.scheme == "https" else wire.closed  # half a TLS connection is none
         keep = request.keep_alive and not visit.proxied
         metered = held[0] if held else None
-        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, metered)
+        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, metered, app)
+
+    def _errands(self, app: AppForm) -> ApiErrands:
+        return ApiErrands(app, self._pool, self._fence)
 
     async def _refuse(
         self, visit: _Visit, request: Request | None, refusal: Refusal, *, answering: bool = False

@@ -34,6 +34,7 @@ from pydantic import TypeAdapter
 from tickover.core.errors import TickoverError
 from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
+from tickover.gateway.app_tokens import AppTokens
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
@@ -57,6 +58,7 @@ class Server:
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._apps = AppTokens()
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +119,8 @@ class Server:
         def tell(event: str, **parts: Any) -> None:
             self._post({"event": event, "session": name, **parts})
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell)
+        session = Traffic(passport, self._key, chain, keep=keep, tell=tell, apps=self._apps)
+        self._sessions[name] = session
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Final
 from tickover.core.network import WEB_PORTS, Route
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
+from tickover.gateway.app_tokens import AppTokens
 from tickover.gateway.base import Denial
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
@@ -56,7 +57,9 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 class Traffic:
     """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+    def __init__(
+        self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, apps: AppTokens | None = None
+    ) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -74,7 +77,7 @@ class Traffic:
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
-            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, apps=apps,
             meter=Meter(
                 passport.egress.budget, passport.egress.prices, prices(), passport.spent,
                 lambda called: tell("called", called=asdict(called)),

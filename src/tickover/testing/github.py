@@ -20,7 +20,15 @@ _REVIEWS = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMM
 _PULLS = re.compile(r"/repos/([^/]+/[^/]+)/pulls(?:/(\d+)(/reviews)?)?")
 _COMMENTS = re.compile(r"/repos/([^/]+/[^/]+)/issues/(\d+)/comments")
 _STATUSES = re.compile(r"/repos/([^/]+/[^/]+)/(?:statuses/(\w+)|commits/(\w+)/status)")
-_REASONS = {200: "OK", 201: "Created", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 422: "Unprocessable"}
+_REASONS = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    422: "Unprocessable",
+}
 
 
 @dataclass
@@ -57,13 +65,15 @@ class GitHubDouble:
     limited: int = 0
     clock: Callable[[], float] = time.time
     called: list[dict[str, Any]] = field(default_factory=list)
+    _links: dict[str, str] = field(default_factory=dict)
 
     async def __call__(self, seen: Seen, talk: Talk) -> None:
         parts = urlsplit(seen.target)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        login = self.tokens.get((seen.header("authorization") or "").removeprefix("Bearer "))
+        login: str | None = None
         more: tuple[tuple[str, str], ...] = ()
         try:
+            login = self._login((seen.header("authorization") or "").removeprefix("Bearer "), seen.method, parts.path)
             if self.limited > 0:
                 self.limited -= 1
                 more = (("retry-after", "60"),)
@@ -77,9 +87,15 @@ class GitHubDouble:
         self.called.append(told)
         kind = ("content-type", "application/json; charset=utf-8")
         date = ("date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(self.clock())))
+        more += tuple(self._links.items())
+        self._links = {}
         await talk.answer(
             json.dumps(answer).encode(), status=f"{status} {_REASONS[status]}", headers=(kind, date, *more)
         )
+
+    def _login(self, bearer: str, method: str, path: str) -> str | None:  # noqa: ARG002 - for other kinds of tokens
+        """Return whose token it is, None where it is nobody's."""
+        return self.tokens.get(bearer)
 
     def writes(self) -> list[tuple[str, str, int]]:
         """Return method, path and status of everything that was not a GET."""
@@ -143,6 +159,7 @@ class GitHubDouble:
         if body.get("state") not in {"success", "failure", "error", "pending"}:
             raise Answered(422, "Validation Failed")
         said = {"state": body["state"], "context": body.get("context", "default"), "creator": {"login": login}}
+        said |= {name: body.get(name) for name in ("description", "target_url")}
         pull.statuses.append(said)
         return 201, said
 
