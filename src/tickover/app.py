@@ -14,21 +14,25 @@ from typing import NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
+from tickover.control.backfill import Backfill
 from tickover.control.caps import CapsBook
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
+from tickover.control.github import github
 from tickover.control.grants import place_of
 from tickover.control.house import House
 from tickover.control.install import install
 from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
+from tickover.control.marks import CommitMarks
 from tickover.control.newsdesk import NewsDesk
 from tickover.control.notify import Postman
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
+from tickover.control.route import Target
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
@@ -39,6 +43,7 @@ from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
+from tickover.core.github_app import GITHUB_APP
 from tickover.core.grant import Ask, asks_of, change
 from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
@@ -296,6 +301,39 @@ class Tickover:
             targets=lambda: load_instance(self.home).notify,
             notifier=lambda kind: find("notify", kind)(),
             secret=self.signing_secret,
+            marks=self.marks(more=more),
+        )
+
+    def marks(self, *, more: Callable[[str], str]) -> CommitMarks:
+        """Return who marks commits with what became of the runs that they started."""
+        return CommitMarks(
+            events=self.events,
+            blobs=self.blobs,
+            outbox=self.store.outbox,
+            settings=lambda: load_instance(self.home).github,
+            row=self.run_row,
+            more=more,
+            opened=lambda errand: github(self._house(), self.secrets.instance(), errand),
+            clock=time.time,
+        )
+
+    def backfill(self, targets: Callable[[], Sequence[Target]]) -> Backfill:
+        """Return who looks for deliveries of GitHub that never arrived. `targets` are the triggers of all routines."""
+
+        def as_app() -> bool:
+            instance = self.secrets.instance()
+            known = instance.credentials.get(instance.github.credential or "")
+            return known is not None and known.kind == GITHUB_APP
+
+        return Backfill(
+            events=self.events,
+            blobs=self.blobs,
+            targets=targets,
+            opened=lambda errand: github(self._house(), self.secrets.instance(), errand),
+            as_app=as_app,
+            note=self.store.schedules.note,
+            clock=time.time,
+            wake=self.events.ring,
         )
 
     def grants_of(self, folder: Path) -> GrantView:

@@ -189,3 +189,19 @@ def test_the_last_events_are_tried_on_a_routine(cli: Cli) -> None:
 def test_what_cannot_be_tried(cli: Cli, options: list[str], code: str) -> None:
     failed = cli("events", "test", "review", *options)
     assert (failed.exit_code, code in failed.stderr) == (2, True), failed.stderr
+
+
+def test_a_body_that_is_no_json_is_named_as_such(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "routine").mkdir()
+    (tmp_path / "routine" / "ROUTINE.md").write_text(ROUTINE.replace("name: review", "name: routine"), encoding="utf-8")
+    (tmp_path / "body").write_text("no json", encoding="utf-8")
+    said = cli(
+        "events", "test", str(tmp_path / "routine"), "--event", str(tmp_path / "body"), "--name", "pull_request.opened"
+    )
+    assert "is no JSON and no form" in said.stderr
+    assert "does not fire" in said.stdout
+
+
+def test_a_span_of_time_has_its_unit(cli: Cli) -> None:
+    said = cli("events", "backfill", "--since", "3")
+    assert (said.exit_code, "is no duration" in said.stderr) == (2, True)

@@ -77,3 +77,20 @@ def test_who_asks_while_the_routines_are_read_waits_for_no_empty_answer() -> Non
     triggers = Triggers(installed, b"k" * 32, clock=ManualClock())
     assert len(triggers.targets(None)) == 3
     assert seen[1] is not None
+
+
+def test_an_app_s_webhook_is_one_url_for_all_triggers_without_a_secret_of_their_own() -> None:
+    installed = [Installed(routine("r", *ON)), Installed(routine("q", {"github": {"repo": "acme/app"}}))]
+    triggers = Triggers(lambda: installed, b"k" * 32, clock=ManualClock(), app_secret=lambda: "app-hook")
+    hook = triggers.hook("_app/github")
+    assert hook is not None
+    assert (hook.source, hook.secrets, hook.token) == ("_app/github", ("app-hook",), None)
+    assert [each.name for each in triggers.targets("_app/github")] == ["r/github-2", "q/github"]
+    own, shared = triggers.hook("r/github"), triggers.hook("r/github-2")
+    assert own is not None
+    assert shared is not None
+    assert (own.secrets, shared.secrets, shared.token) == (("gh",), ("app-hook",), None)
+    assert triggers.urls("https://t.example.com")["_app/github"] == "https://t.example.com/hooks/_app/github"
+    none = Triggers(lambda: installed, b"k" * 32, clock=ManualClock())
+    assert none.hook("_app/github") is None
+    assert none.targets("_app/github") == []

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from tickover.api.ingest import MAX_BODY, Ingest
-from tickover.control.route import Router, Silence
+from tickover.control.route import Fired, Router, Silence
 from tickover.control.triggers import Installed, Triggers
 from tickover.core.errors import TickoverError
 from tickover.core.wish import Enqueued, Wish
@@ -40,7 +40,8 @@ class Hooks:
 
     `secret` gives the value of a name, or raises a TickoverError; a value is kept for a few seconds. `own` are the
     logins under which this instance acts.
-    `trouble` is told what the router died of; it is started again.
+    `trouble` is told what the router died of; it is started again. `fired` is told of each run that an event started,
+    `app_secret` names the secret of a GitHub App's own webhook.
     """
 
     def __init__(
@@ -54,13 +55,15 @@ class Hooks:
         max_body: int = MAX_BODY,
         alarm: Callable[[Silence], None] = lambda _: None,
         trouble: Callable[[BaseException], None] = lambda _: None,
+        fired: Fired = lambda _record, _document, _routine, _run: None,
+        app_secret: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._house = house
         self._clock = clock
         self._trouble = trouble
         self._secret = secret
         self._known: dict[str, tuple[float, list[bytes]]] = {}
-        self.triggers = Triggers(house.installed, key, clock=clock)
+        self.triggers = Triggers(house.installed, key, clock=clock, app_secret=app_secret)
         self._mapper = Mapper()
         self.router = Router(
             house.events,
@@ -71,6 +74,7 @@ class Hooks:
             clock=clock,
             own=own,
             alarm=alarm,
+            fired=fired,
         )
         self.asgi = Ingest(
             self.triggers.hook,

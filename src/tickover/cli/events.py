@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from tickover.app import Tickover
 from tickover.cli import options
@@ -25,14 +27,20 @@ from tickover.cli.event_page import (
 )
 from tickover.cli.find import find_routine
 from tickover.cli.output import print_json, screen
+from tickover.cli.wire import FORMAT, iso
+from tickover.control.backfill import Filled
 from tickover.control.rehearse import Rehearsed, event_triggers, rehearse
+from tickover.control.triggers import Triggers
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
+from tickover.core.limits import Period
+from tickover.core.lookup import MISSING
 from tickover.core.trigger import EventTrigger
 from tickover.relay.base import Delivery
 from tickover.routines.loader import load_folder
 from tickover.store.events import EventRecord, Events, NewEvent, Rejected
 
+_SPAN: Final[TypeAdapter[int]] = TypeAdapter(Period)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _Case = tuple[str, str | None, Delivery, str | None]
 """An event's id ("" for a file), its provider if that is known, the delivery, and its name if that is known."""
@@ -141,6 +149,55 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
         screen(sys.stderr).show(Line(f"{put.event} is {old.event} again; the server routes it"))
 
 
+@command.command(epilog="\b\nExample:\n  tickover events backfill --since 1d")
+@click.option("--since", metavar="DURATION", help="How far back, at most 3d; without it, since the last time.")
+@options.as_json("what was found")
+@options.home
+def backfill(*, since: str | None, as_json: bool, home: Path | None) -> None:
+    """Get what GitHub sent and never arrived. `up` does it by itself where tickover.yaml has `github.backfill`."""
+    begin = None if since is None else time.time() - _span(since)
+    found = asyncio.run(_look(home, begin))
+    told = [
+        {
+            "format": FORMAT,
+            "source": each.source,
+            "listed": each.listed,
+            "recovered": list(each.recovered),
+            "asked_again": each.asked_again,
+            "lost": None if each.lost is None else [iso(at) for at in each.lost],
+        }
+        for each in found
+    ]
+    if as_json:
+        print_json(told)
+        return
+    out = screen(sys.stderr)
+    for each in found:
+        out.show(
+            Line(f"{each.source}: {each.listed} sent, {len(each.recovered)} recovered, {each.asked_again} asked for")
+        )
+        if each.lost is not None:
+            out.show(
+                Line(f"{each.source}: nobody knows what was sent between {iso(each.lost[0])} and {iso(each.lost[1])}")
+            )
+    if not found:
+        out.show(Line("nothing was looked at: from now on it is"))
+
+
+def _span(text: str) -> int:
+    try:
+        return _SPAN.validate_python(text)
+    except ValidationError:
+        raise UsageError("events.since", f"`{text}` is no duration", hint="--since 30m, 12h, 3d") from None
+
+
+async def _look(home: Path | None, since: float | None) -> Sequence[Filled]:
+    async with await options.opener()(home, sandbox=True) as tickover:
+        secret = tickover.secrets.instance().github.webhook_secret
+        triggers = Triggers(tickover.installed, b"", clock=time.monotonic, app_secret=lambda: secret)
+        return await tickover.backfill(lambda: triggers.targets(None)).look(since=since)
+
+
 def _installed(tickover: Tickover) -> list[str]:
     return [f"{each.routine.name}/{name}" for each in tickover.installed() for name, _ in event_triggers(each.routine)]
 
@@ -189,6 +246,8 @@ def test(
                 (record.event, record.provider, _stored(record, tickover.blob), record.name or None)
                 for record in _latest(tickover.events, triggers, last or 1)
             ]
+    if file is not None and given[0][2].content is MISSING:
+        screen(sys.stderr).show(Line(f"{file} is no JSON and no form: no path leads anywhere in it"))
     answers = [(case[0], answer) for case in given for answer in asyncio.run(_all(loaded.routine, triggers, case))]
     if as_json:
         print_json([answer_json(*each) for each in answers])

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from tickover.api.app import Api
@@ -19,10 +19,15 @@ from tickover.api.serve import Listener
 from tickover.app import Tickover
 from tickover.cli.blocks import Line
 from tickover.cli.output import Screen
+from tickover.cli.wire import iso
+from tickover.control.backfill import Filled
 from tickover.control.notify import Postman
 from tickover.control.route import Silence
 from tickover.control.server import Server
+from tickover.control.triggers import Triggers
+from tickover.core.errors import TickoverError
 from tickover.core.noticed import Notice
+from tickover.store.events import EventRecord
 
 _FINISH_S: Final = 10.0  # how long requests under way may take when the server stops
 _AGAIN_S: Final = 30.0
@@ -49,6 +54,7 @@ class HttpFace:
         self._out = out
         self._postman: Postman | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._app_secret: str | None = None
         self.log: Any = open_log()
 
     def noticed(self, notice: Notice) -> None:
@@ -57,8 +63,13 @@ class HttpFace:
             return
         if notice.kind == "paused":
             self._postman.paused(notice.routine, notice.at, notice.text)
-        with contextlib.suppress(RuntimeError):  # the loop is over: the next start finds what was not told
-            self._loop.call_soon_threadsafe(self._postman.ring)
+        self._ring()
+
+    def _ring(self) -> None:
+        """Let the postman look at once, from any thread."""
+        if self._postman is not None and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is over: the next start finds what was not told
+                self._loop.call_soon_threadsafe(self._postman.ring)
 
     def report(self, what: str, error: BaseException) -> None:
         """Log what went wrong beside any run."""
@@ -71,14 +82,24 @@ class HttpFace:
         if self._postman is None or self._loop is None:
             return
         self._postman.silent(name, now, f"nothing came by {name} for {_span(now - silence.heard)}")
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._postman.ring)
+        self._ring()
 
     @contextlib.asynccontextmanager
     async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
         self._postman = tickover.postman(more=lambda run: f"{self._url}/api/v1/runs/{run}", report=self.report)
+        marks = tickover.marks(more=lambda _run: "")
+
+        def fired(record: EventRecord, document: Any, routine: str, run: str) -> None:
+            marks.begun(record, document, routine, run)
+            self._ring()
+
+        def app_secret() -> str | None:
+            with contextlib.suppress(TickoverError):  # a broken tickover.yaml closes no hook that was open
+                self._app_secret = tickover.secrets.instance().github.webhook_secret
+            return self._app_secret
+
         hooks = Hooks(
             tickover,
             secret=tickover.signing_secret,
@@ -87,11 +108,14 @@ class HttpFace:
             own=tickover.secrets.instance().events.own,
             alarm=self._silent,
             trouble=lambda error: self.report("events", error),
+            fired=fired,
+            app_secret=app_secret,
         )
         api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
         async with hooks, Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
             url = self._url = self._public_url or listener.url
             telling = asyncio.create_task(self._tell(self._postman), name="notices")
+            filling = asyncio.create_task(self._fill(tickover, hooks.triggers), name="backfill")
             try:
                 self._greet(tickover, listener.url)
                 for name, address in hooks.triggers.urls(url).items() if self._dev else ():
@@ -100,7 +124,8 @@ class HttpFace:
             finally:
                 await listener.stop(_FINISH_S)
                 telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+                filling.cancel()
+                await asyncio.gather(telling, filling, return_exceptions=True)
         del server
 
     async def _tell(self, postman: Postman) -> None:
@@ -114,6 +139,33 @@ class HttpFace:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_S):
                     await over.wait()
+
+    async def _fill(self, tickover: Tickover, triggers: Triggers) -> None:
+        """Look for deliveries that GitHub sent and that never came, as often as tickover.yaml says."""
+        backfill = tickover.backfill(lambda: triggers.targets(None))
+        while True:
+            wait = _AGAIN_S
+            try:
+                every = tickover.secrets.instance().github.backfill
+                if every is not None:
+                    wait = float(every)
+                    self._filled(await backfill.look(), triggers)
+            except Exception as error:  # noqa: BLE001 - logged; the next look begins where this one did
+                self.report("backfill", error)
+            await asyncio.sleep(wait)
+
+    def _filled(self, found: Sequence[Filled], triggers: Triggers) -> None:
+        for each in found:
+            if each.recovered or each.asked_again:
+                self.log.warning(
+                    "events.recovered", source=each.source, recovered=len(each.recovered), asked_again=each.asked_again
+                )
+            if each.lost is not None and self._postman is not None:
+                begin, end = each.lost
+                text = f"what GitHub sent between {iso(begin)} and {iso(end)} is not known: it lists three days"
+                self.log.error("events.window_lost", source=each.source, begin=iso(begin), end=iso(end))
+                for target in triggers.targets(each.source):
+                    self._postman.silent(target.name, time.time(), text)
 
     def _greet(self, tickover: Tickover, url: str) -> None:
         self._out.show(Line(f"listening on {url}"))

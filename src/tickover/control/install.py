@@ -26,7 +26,7 @@ _LIVES: Final = 30.0  # seconds that the way out lives on when this process does
 _BEAT: Final = 10.0
 
 
-class _Memo:
+class Memo:
     """What a run's journal would be told; only refusals are of use."""
 
     attempt = 0
@@ -41,7 +41,7 @@ class _Memo:
                 self.denied[f"{fact.host}:{fact.port}"] = fact.says
 
 
-class _Alive:
+class Alive:
     """A deadline that moves on for as long as this process runs."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Alive:
 
 async def install(house: House, agent: str, version: str, package: Package) -> Build:
     """Install an exact version from this machine's registry. Raises SetupFailed with what npm and the gateway said."""
-    memo = _Memo(f"install-{secrets.token_hex(8)}")
+    memo = Memo(f"install-{secrets.token_hex(8)}")
     async with _registries(house, memo) as way:
         try:
             held = await Builds(house.data, way).get(agent, version, package)
@@ -78,10 +78,10 @@ async def install(house: House, agent: str, version: str, package: Package) -> B
 
 
 @asynccontextmanager
-async def _registries(house: House, memo: _Memo) -> AsyncIterator[Way]:
+async def _registries(house: House, memo: Memo) -> AsyncIterator[Way]:
     packages = await house.packages()
     instance = house.instance()
-    alive = _Alive()
+    alive = Alive()
     way = Way(house, memo, alive, Identity.SETUP, registries_of(packages, instance))
     way.roots = instance.network.roots
     way.environment = {**INSIDE, **packages.environment}

@@ -48,8 +48,25 @@ class Desk(Protocol):
         ...
 
 
+class Marks(Protocol):
+    """What stands elsewhere beside the work, and follows a run: commit statuses."""
+
+    def ended(self, row: RunRow) -> list[Draft]:
+        """Return what is to be said of a run's end, nothing for a run that nothing elsewhere is about."""
+        ...
+
+    def knows(self, letter: Letter) -> bool: ...
+
+    async def send(self, letter: Letter) -> str:
+        """Make the mark, and return in one line what was answered. Raises NotifyError."""
+        ...
+
+
 class Postman:
-    """One per server. `targets` is read at each letter: a changed configuration needs no restart."""
+    """One per server. `targets` is read at each letter: a changed configuration needs no restart.
+
+    `marks` are told of every end as well, and their letters are theirs to send.
+    """
 
     def __init__(
         self,
@@ -59,8 +76,10 @@ class Postman:
         targets: Callable[[], Mapping[str, Target]],
         notifier: Callable[[str], Notifier],
         secret: Secret,
+        marks: Marks | None = None,
         clock: Clock = time.time,
     ) -> None:
+        self._marks = marks
         self._outbox = outbox
         self._desk = desk
         self._targets = targets
@@ -105,6 +124,8 @@ class Postman:
         drafts = _drafts(
             self._desk.rules(row), kinds, cause_of(row, kinds), message_of(row, kinds, self._desk.more(row.id))
         )
+        if self._marks is not None:
+            drafts += self._marks.ended(row)
         self._outbox.file(row.id, row.routine, row.finished, drafts, self._clock())
 
     def paused(self, routine: str, at: float, reason: str) -> None:
@@ -143,6 +164,8 @@ class Postman:
         await asyncio.to_thread(self._outbox.settle, letter.id, delivery, again_at=again_at)
 
     async def _send(self, letter: Letter) -> str:
+        if self._marks is not None and self._marks.knows(letter):
+            return await self._marks.send(letter)
         target: Any = self._targets().get(letter.target)
         if target is None:
             text = f"the instance has no target `{letter.target}`"

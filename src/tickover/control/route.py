@@ -47,18 +47,25 @@ _BATCH: Final = 100
 _LONGEST_WAIT: Final = 60.0
 """Seconds after which the router looks by itself, for a clock that was set and for silences."""
 
+Fired = Callable[[EventRecord, Any, str, str], None]
+"""Told of an event, its document, the routine, and the run that it started."""
+
 _BACKOFF: Final = (0.5, 1.0, 2.0, 5.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A trigger that events of a source are for. `name` is ROUTINE/TRIGGER; `writes`: `may` is not empty."""
+    """A trigger that events of a source are for. `name` is ROUTINE/TRIGGER; `writes`: `may` is not empty.
+
+    `source` is another one by which its events come as well.
+    """
 
     name: str
     routine: str
     trigger: EventTrigger
     writes: bool = False
     paused: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,9 @@ class Router:
         clock: Callable[[], float],
         own: Collection[str] = (),
         alarm: Callable[[Silence], None] = lambda _: None,
+        fired: Fired = lambda _record, _document, _routine, _run: None,
     ) -> None:
+        self._fired = fired
         self._events = events
         self._blobs = blobs
         self._targets = targets
@@ -273,6 +282,7 @@ class Router:
                 not_before=at if at > case.now else None,
             )
             done = await asyncio.to_thread(self._enqueue, wish)
+            await asyncio.to_thread(self._fired, record, case.document, target.routine, done.run)
         except MappingError as error:
             return Outcome(case.ends("failed", error.code, error.message))
         except StoreError:
@@ -294,6 +304,8 @@ class Router:
                 continue
             now = self._clock()
             heard, alarmed = self._events.silent_since(target.name, now)
+            if target.source:
+                heard = max(heard, self._events.silent_since(target.source, now)[0])
             if is_silent(silence.after, heard, alarmed, now):
                 self._alarm(Silence(target, heard))
                 self._events.alarmed(target.name, now)

@@ -24,6 +24,7 @@ from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.github_app import GITHUB_APP, AppForm, app_form
+from tickover.core.github_desk import GitHubSettings
 from tickover.core.host import HostError
 from tickover.core.metering import Budget
 from tickover.core.network import (
@@ -170,6 +171,7 @@ class Instance(Strict):
     prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
     events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+    github: GitHubSettings = GitHubSettings()
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:

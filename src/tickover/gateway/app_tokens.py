@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -74,12 +75,13 @@ class AppTokens:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._tokens: dict[tuple[AppForm, AppScope], _Token] = {}
+        self._jwts: dict[tuple[str, bytes], tuple[float, bytes]] = {}
         self._making: dict[tuple[AppForm, AppScope], asyncio.Lock] = {}
 
     async def token(self, form: AppForm, path: str, key: Callable[[], bytes], ask: Ask) -> bytes:
         """Return what a request to `path` is sent with. Raises Refusal (503 `credential`)."""
         if form.itself:
-            return jwt(form.app, key(), self._clock())
+            return self._jwt(form, key())
         scope = form.scope_for(path)
         if scope is None:
             raise Refusal(403, "credential", "the request names no repository that the GitHub App's token is for")
@@ -107,7 +109,7 @@ class AppTokens:
         return True
 
     async def _make(self, form: AppForm, scope: AppScope, key: Callable[[], bytes], ask: Ask) -> _Token:
-        bearer = jwt(form.app, key(), self._clock())
+        bearer = self._jwt(form, key())
         where = f"{scope.owner}/{scope.repositories[0]}"
         found = await ask("GET", f"{form.base}/repos/{where}/installation", bearer)
         installation = found.map()
@@ -125,6 +127,16 @@ class AppTokens:
         if made.status != _CREATED or not isinstance(value, str) or ends is None or not _plain(value):
             raise _unusable(f"GitHub made no token for {', '.join(scope.repositories)} of {scope.owner}", made)
         return _Token(value.encode("ascii"), self._clock(), ends)
+
+    def _jwt(self, form: AppForm, key: bytes) -> bytes:
+        """Return a JWT; one is used for half its life, for reading a key takes longer than anything else here."""
+        digest, now = hashlib.sha256(key).digest(), self._clock()
+        made, value = self._jwts.get((form.app, digest), (float("-inf"), b""))
+        if not 0 <= now - made < LIVES_S / 2:
+            made, value = now, jwt(form.app, key, now)
+            self._jwts = {at: kept for at, kept in self._jwts.items() if now - kept[0] < LIVES_S}
+            self._jwts[form.app, digest] = made, value
+        return value
 
     def _forget_old(self) -> None:
         now = self._clock()

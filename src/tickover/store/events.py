@@ -142,6 +142,10 @@ class Events(Protocol):
         """Count a refusal. Written within about a second; what is lost by a crash is a number."""
         ...
 
+    def missing(self, source: str, deliveries: Sequence[str]) -> Sequence[str]:
+        """Return those of a source's delivery ids that no event has, in their order."""
+        ...
+
     def get(self, event: str) -> EventRecord:
         """Return an event with its body. Raises EventNotFoundError."""
         ...

@@ -72,6 +72,10 @@ class Outbox(Protocol):
         """
         ...
 
+    def add(self, run: str, routine: str, draft: Draft, now: float) -> None:
+        """Put a draft about a run that has not ended into the outbox; a second one for its target changes nothing."""
+        ...
+
     def due(self, now: float, limit: int = 20) -> Sequence[Letter]:
         """Return letters whose time has come."""
         ...

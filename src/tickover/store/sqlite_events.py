@@ -68,6 +68,15 @@ class SqliteEvents:
             self._rejected[key] = (count + 1, first or json.dumps(dict(sample)))
         self._writer.nudge()
 
+    def missing(self, source: str, deliveries: Sequence[str]) -> Sequence[str]:
+        where = printable(source)
+        with self._reader.reading():
+            return [
+                each
+                for each in deliveries
+                if self._reader.run("event_of_delivery", (where, printable(each))).fetchone() is None
+            ]
+
     def get(self, event: str) -> EventRecord:
         with self._reader.reading():
             found = self._reader.run("get_event", (_number(event),)).fetchone()

@@ -40,6 +40,10 @@ class SqliteOutbox:
             for draft in drafts:
                 self._add(run, printable(routine), draft, now)
 
+    def add(self, run: str, routine: str, draft: Draft, now: float) -> None:
+        with self._database.writing():
+            self._add(run, printable(routine), draft, now)
+
     def _add(self, run: str | None, routine: str, draft: Draft, now: float) -> None:
         cause = printable(draft.cause)
         key = {"routine": routine, "cause": cause, "target": draft.target}

@@ -50,6 +50,12 @@ class EventSuite:
 
         return asyncio.run(all_at_once())
 
+    def test_it_says_which_deliveries_never_came(self, events: Events) -> None:
+        self.put(events, NEW, replace(NEW, source="other/github", delivery="d3"))
+        assert events.missing("r/github", ["d3", "d1", "d2"]) == ["d3", "d2"]
+        assert events.missing("other/github", ["d3"]) == []
+        assert events.missing("r/github", []) == []
+
     def test_an_event_is_there_as_it_came(self, events: Events) -> None:
         hostile = replace(NEW, body=bytes(range(256)), name="a\ud800b", headers={"user-agent": "\x00\ud800\u202e"})
         [put] = self.put(events, hostile)

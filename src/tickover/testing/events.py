@@ -73,6 +73,10 @@ class MemoryEvents:
         before = self._rejected.get(key, Rejected(*key, 0, json.loads(json.dumps(dict(sample)))))
         self._rejected[key] = replace(before, count=before.count + 1)
 
+    def missing(self, source: str, deliveries: Sequence[str]) -> Sequence[str]:
+        known = {each.delivery for each in self._events.values() if each.source == source}
+        return [each for each in deliveries if each not in known]
+
     def get(self, event: str) -> EventRecord:
         found = self._events.get(_number(event))
         if found is None:

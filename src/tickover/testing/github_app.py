@@ -56,7 +56,7 @@ class Sent:
     guid: str
     event: str
     action: str | None
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
     status_code: int
     at: float
     redelivery: bool = False
@@ -76,7 +76,7 @@ class GitHubAppDouble(GitHubDouble):
     """`app` is the App's id, `public` its key. `revoked` has tokens that are answered with 401.
 
     `sent` are the deliveries, newest last; `asked_again` the numbers of those that somebody asked for again.
-    `hooks` maps OWNER/NAME to the numbers of its webhooks.
+    `hooks` maps OWNER/NAME to the numbers of its webhooks, `addresses` such a number to where it sends.
     """
 
     app: str = "Iv1.app"
@@ -87,6 +87,7 @@ class GitHubAppDouble(GitHubDouble):
     sent: list[Sent] = field(default_factory=list)
     asked_again: list[int] = field(default_factory=list)
     hooks: dict[str, list[int]] = field(default_factory=dict)
+    addresses: dict[int, str] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
 
     def _login(self, bearer: str, method: str, path: str) -> str | None:
@@ -135,9 +136,8 @@ class GitHubAppDouble(GitHubDouble):
         if (found := _DELIVERIES.fullmatch(path)) and (as_app is (found[1] == "/app/hook")):
             return self._deliveries(method, found, query)
         if found := _HOOKS.fullmatch(path):
-            return 200, [
-                {"id": each, "config": {"url": "https://example.com"}} for each in self.hooks.get(found[1], [])
-            ]
+            addresses = {**dict.fromkeys(self.hooks.get(found[1], []), "https://example.com"), **self.addresses}
+            return 200, [{"id": each, "config": {"url": addresses[each]}} for each in self.hooks.get(found[1], [])]
         if as_app:
             raise Answered(401, "A JSON web token is not for this endpoint")
         if found := _CHECKS.fullmatch(path):

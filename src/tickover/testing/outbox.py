@@ -41,6 +41,10 @@ class MemoryOutbox:
             if run is None or not any((each.run, each.target) == (run, draft.target) for each in self._letters):
                 self._add(run, routine, draft, now)
 
+    def add(self, run: str, routine: str, draft: Draft, now: float) -> None:
+        if not any((each.run, each.target) == (run, draft.target) for each in self._letters):
+            self._add(run, routine, draft, now)
+
     def _add(self, run: str | None, routine: str, draft: Draft, now: float) -> None:
         same = [
             each

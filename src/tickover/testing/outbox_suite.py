@@ -125,3 +125,16 @@ class OutboxSuite:
         page = outbox.list(limit=2)
         assert [each.run for each in page] == ["c", "b"]
         assert [each.run for each in outbox.list(before=page[-1].id)] == ["a"]
+
+    def test_what_is_told_of_a_run_under_way_is_there_once_and_its_end_is_still_looked_for(
+        self, opened: Opened
+    ) -> None:
+        outbox, end = opened
+        outbox.begin(0.0)
+        end("a", 10.0)
+        for at in (10.0, 11.0):
+            outbox.add("a", "r", draft("(marks) pending", ""), at)
+        assert [(each.run, each.target, each.created) for each in outbox.due(20.0)] == [("a", "(marks) pending", 10.0)]
+        assert list(outbox.unnoticed()) == ["a"]
+        outbox.file("a", "r", 10.0, [draft("(marks) end", "")], 30.0)
+        assert sorted(each.target for each in outbox.list()) == ["(marks) end", "(marks) pending"]
