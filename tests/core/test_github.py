@@ -98,3 +98,23 @@ def test_hostile_documents(hostile: Any) -> None:
     for event in ("push", "pull_request.opened", "", "create"):
         assert set(names(event, hostile)) <= set(NAMES)
     assert fork_is_unknown(hostile) is False
+
+
+@pytest.mark.parametrize(
+    ("event", "document", "expected"),
+    [
+        ("sub_issues.sub_issue_added", {"sub_issue": {"title": "S", "number": 3, "user": {"login": "ada"}}}, {"title": "S", "number": 3, "author": "ada"}),
+        ("commit_comment.created", {"comment": {"body": "x", "user": {"login": "ada"}}}, {"comment": "x", "author": "ada"}),
+        ("issue_comment.created", {"issue": {"user": {"login": "ada"}}, "comment": {"user": {"login": "eve"}}}, {"author": "ada"}),
+        ("create", {"ref": "fix/it", "ref_type": "branch"}, {"ref": "fix/it", "head_branch": "fix/it"}),
+        ("create", {"ref": "v1", "ref_type": "tag"}, {"ref": "v1", "tag": "v1"}),
+        ("check_run.completed", {"check_run": {"conclusion": "failure", "check_suite": {"head_branch": None}}}, {"conclusion": "failure", "from_fork": True}),
+        ("check_suite.completed", {"check_suite": {"head_branch": None, "conclusion": "success"}}, {"conclusion": "success", "from_fork": True}),
+        ("check_suite.completed", {"check_suite": {"head_branch": "main", "conclusion": "success"}}, {"conclusion": "success", "head_branch": "main"}),
+    ],
+)  # fmt: skip
+def test_what_other_events_say(event: str, document: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = names(event, document)
+    assert {name: found.get(name) for name in expected} == expected
+    assert "from_fork" in found or "from_fork" not in expected
+    assert not (event == "check_suite.completed" and "head_branch" in expected and "from_fork" in found)

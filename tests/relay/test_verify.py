@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import itertools
 from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from pydantic import TypeAdapter
@@ -164,3 +169,50 @@ def test_a_token_of_ones_own() -> None:
     assert isinstance(found, Accepted)
     assert found.delivery.startswith("sha256:")
     assert receive(provider_of(trigger), [KEY], given, NOW) == Refused(401, "token_mismatch")
+
+
+DOCUMENTED = {
+    "CallSid": "CA1234567890ABCDE",
+    "Caller": "+12349013030",
+    "Digits": "1234",
+    "From": "+12349013030",
+    "To": "+18005551212",
+}
+"""The example of Twilio's page on the security of webhooks, with the token 12345."""
+
+
+def documented(**more: Any) -> Delivery:
+    headers = {
+        "x-twilio-signature": "0/KCTR6DLpKmkAf8muzZqo1nDgQ=",
+        "content-type": "application/x-www-form-urlencoded",
+    }
+    return replace(
+        Delivery(headers, urlencode(DOCUMENTED).encode(), "https://mycompany.com/myapp.php?foo=1&bar=2"), **more
+    )
+
+
+def test_twilios_own_example_holds_and_nothing_near_it() -> None:
+    def said(given: Delivery, token: bytes = b"12345") -> Accepted | Refused:
+        return receive(PROVIDERS["twilio"], [token], given, NOW)
+
+    assert isinstance(said(documented()), Accepted)
+    assert said(documented(), b"12346") == Refused(401, "signature_mismatch")
+    for changed in (
+        documented(url="https://mycompany.com/myapp.php?foo=1"),
+        documented(url="http://mycompany.com/myapp.php?foo=1&bar=2"),
+        documented(body=urlencode({**DOCUMENTED, "Digits": "1235"}).encode()),
+        documented(body=urlencode({**DOCUMENTED, "More": ""}).encode()),
+    ):
+        assert said(changed) == Refused(401, "signature_mismatch")
+    assert said(documented(url="")) == Refused(401, "part_missing")  # nobody said what our address is
+    assert said(documented(body=b"\xff=1")) == Refused(401, "part_missing")
+
+
+def test_twilio_signs_other_bodies_by_their_digest_in_the_address() -> None:
+    body = b'{"type": "com.twilio.x"}'
+    url = f"https://hooks.example.com/h?bodySHA256={hashlib.sha256(body).hexdigest()}"
+    signature = base64.b64encode(hmac.digest(b"12345", url.encode(), "sha1")).decode()
+    given = Delivery({"x-twilio-signature": signature, "content-type": "application/json"}, body, url)
+    assert isinstance(receive(PROVIDERS["twilio"], [b"12345"], given, NOW), Accepted)
+    for wrong in (replace(given, body=body + b" "), replace(given, url=url.partition("?")[0])):
+        assert receive(PROVIDERS["twilio"], [b"12345"], wrong, NOW) == Refused(401, "part_missing")

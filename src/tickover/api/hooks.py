@@ -41,7 +41,7 @@ class Hooks:
     `secret` gives the value of a name, or raises a TickoverError; a value is kept for a few seconds. `own` are the
     logins under which this instance acts.
     `trouble` is told what the router died of; it is started again. `fired` is told of each run that an event started,
-    `app_secret` names the secret of a GitHub App's own webhook.
+    `app_secret` names the secret of a GitHub App's own webhook; `base_url` is the address that senders use.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Hooks:
         trouble: Callable[[BaseException], None] = lambda _: None,
         fired: Fired = lambda _record, _document, _routine, _run: None,
         app_secret: Callable[[], str | None] = lambda: None,
+        base_url: str = "",
     ) -> None:
         self._house = house
         self._clock = clock
@@ -84,6 +85,7 @@ class Hooks:
             clock=clock,
             wake=self.router.wake,
             max_body=max_body,
+            base_url=base_url,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._bell: Callable[[], None] | None = None

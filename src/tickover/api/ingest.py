@@ -77,11 +77,14 @@ class Ingest:
         max_body: int = MAX_BODY,
         body_deadline: float = 10.0,
         max_in_flight: int = 256 << 20,
+        base_url: str = "",
     ) -> None:
         """`hooks` finds a hook by ROUTINE/TRIGGER, `secret` the valid values of a name, at most two.
 
-        `body_deadline` is in seconds; `max_in_flight` bounds the bytes of all bodies that are being read.
+        `body_deadline` is in seconds; `max_in_flight` bounds the bytes of all bodies that are being read. `base_url` is
+        the address that senders use, for those that sign it.
         """
+        self._base_url = base_url.rstrip("/")
         self._hooks = hooks
         self._secret = secret
         self._events = events
@@ -99,7 +102,7 @@ class Ingest:
         headers: dict[str, str] = {}
         try:
             source, token = _address(scope)
-            delivery = Delivery.of(scope["headers"], b"")
+            delivery = Delivery.of(scope["headers"], b"", self._url(scope))
             headers = dict(delivery.headers)
             hook = self._hook(scope, source, token)
             answer = await self._take(hook, delivery, receive_)
@@ -117,6 +120,14 @@ class Ingest:
             await _answer(send, 500, _error("internal"))
         else:
             await _answer(send, 200, *answer)
+
+    def _url(self, scope: Scope) -> str:
+        """Return the address that the sender used, as far as it is known: what it says itself proves nothing."""
+        if not self._base_url:
+            return ""
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
+        query = scope.get("query_string", b"").decode("latin-1")
+        return f"{self._base_url}{path}?{query}" if query else f"{self._base_url}{path}"
 
     def _hook(self, scope: Scope, source: str, token: str) -> Hook:
         hook = self._hooks(source) if source else None
@@ -136,7 +147,7 @@ class Ingest:
         if hook.token is None and hopeless(hook.provider, head):
             raise _Refusal(401, "header_missing")
         body = await self._read(head, receive_)
-        delivery = Delivery(head.headers, body)
+        delivery = Delivery(head.headers, body, head.url)
         secrets = [value for name in hook.secrets for value in self._secret(name)]
         if hook.secrets and not secrets:  # ours to mend: the sender keeps it until then
             raise _Refusal(503, "secret_missing", _RETRY)

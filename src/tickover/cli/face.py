@@ -110,6 +110,7 @@ class HttpFace:
             trouble=lambda error: self.report("events", error),
             fired=fired,
             app_secret=app_secret,
+            base_url=self._public_url,
         )
         api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
         async with hooks, Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:

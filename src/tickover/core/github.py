@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tickover.core.lookup import MISSING, JsonPath
 
-_SUBJECTS: Final = ("pull_request", "issue", "discussion", "release")
+_SUBJECTS: Final = ("pull_request", "issue", "discussion", "release", "sub_issue")
 _BRANCH: Final = "refs/heads/"
 _TAG: Final = "refs/tags/"
 
@@ -28,7 +28,11 @@ _PLAIN: Final[Mapping[str, tuple[JsonPath, ...]]] = {
     "action": _paths("action"),
     "assignees": _of_subject("assignees[].login"),
     "author": _of_subject(
-        "user.login", "release.author.login", "workflow_run.actor.login", "head_commit.author.username"
+        "user.login",
+        "release.author.login",
+        "workflow_run.actor.login",
+        "head_commit.author.username",
+        "comment.user.login",
     ),
     "author_association": _of_subject("author_association", "comment.author_association"),
     "body": _of_subject("body"),
@@ -117,6 +121,8 @@ def _head_branch(event: str, document: Any) -> Any:
     ref = _at(document, "ref")
     if event == "push":
         return _branch(ref) if isinstance(ref, str) and ref.startswith(_BRANCH) else MISSING
+    if event in {"create", "delete"} and _at(document, "ref_type") == "branch":
+        return _branch(ref)
     return _branch(
         _text(
             document,
@@ -163,7 +169,9 @@ def _from_fork(_: str, document: Any) -> Any:
         head = _at(document, f"{run}.head_repository")
         if head is not MISSING:
             return _identity(head) is None or _identity(head) != _identity(_at(document, "repository"))
-    return MISSING
+    # "Pushes to a branch in a forked repository are not detected and return ... a null value for head_branch."
+    suites = (_at(document, path) for path in ("check_suite.head_branch", "check_run.check_suite.head_branch"))
+    return True if any(branch is None for branch in suites) else MISSING
 
 
 def _identity(repository: Any) -> Any:

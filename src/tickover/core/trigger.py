@@ -216,6 +216,7 @@ PROVIDERS = (
     "standard",
     "stripe",
     "svix",
+    "twilio",
     "zapier",
 )
 TRIGGERS: dict[str, type[Trigger]] = {

@@ -20,15 +20,17 @@ class Delivery:
 
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
+    """The whole address that the sender used, "" where the instance does not know its own: some senders sign it."""
 
     @classmethod
-    def of(cls, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Delivery:
+    def of(cls, headers: Iterable[tuple[bytes, bytes]], body: bytes, url: str = "") -> Delivery:
         """Take raw headers; one that stands several times is joined by a comma, as HTTP says."""
         found: dict[str, str] = {}
         for raw_name, raw_value in headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             found[name] = f"{found[name]}, {value}" if name in found else value
-        return cls(found, body)
+        return cls(found, body, url)
 
     @cached_property
     def content(self) -> Any:
@@ -65,8 +67,9 @@ class Refused:
 class Signed:
     """A signature over parts of the delivery.
 
-    `signed` is a template of `{body} {header:NAME} {kv:KEY} {body:PATH}`, `ts` one such reference; `tolerance` is in
-    seconds, both ways. `kv`: the header is `k=v` pairs. `secret_form: whsec` is base64, perhaps behind `whsec_`.
+    `signed` is a template of `{body} {header:NAME} {kv:KEY} {body:PATH} {url} {form}`, `ts` a reference; `{form}` has
+    the fields of a form, sorted, or nothing if `{url}` has the body's digest. `tolerance` is in seconds, both ways.
+    `kv`: the header is `k=v` pairs. `secret_form: whsec` is base64, perhaps behind `whsec_`.
     """
 
     header: str
@@ -75,7 +78,7 @@ class Signed:
     encoding: Literal["hex", "base64"] = "hex"
     split: str | None = None
     kv: bool = False
-    algo: Literal["hmac-sha256", "ed25519"] = "hmac-sha256"
+    algo: Literal["hmac-sha256", "hmac-sha1", "ed25519"] = "hmac-sha256"
     ts: str | None = None
     ts_unit: Literal["s", "ms"] = "s"
     tolerance: float = 300.0

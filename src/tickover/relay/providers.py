@@ -127,6 +127,13 @@ _ROWS: Final = (
         event=("body:event.type",),
         handshake=discord_ping,
     ),
+    Provider(
+        "twilio",
+        (Signed("x-twilio-signature", signed="{url}{form}", encoding="base64", algo="hmac-sha1"),),
+        ids=("header:i-twilio-idempotency-token",),
+        event=("body:SmsStatus", "body:CallStatus"),
+        keep=("i-twilio-idempotency-token",),
+    ),
     Provider("zapier", (_BEARER, _OWN), ids=("header:idempotency-key",), event=_TYPE),
     Provider("make", (_BEARER, _OWN), ids=("header:idempotency-key",), event=_TYPE),
 )

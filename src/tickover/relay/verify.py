@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tickover.core.lookup import MISSING
 from tickover.core.trigger import Verify
 from tickover.relay.base import MAX_HEADER, Delivery, Scheme, Signed, Token, reference
+from tickover.relay.form import sorted_form
 
 _HOLE = re.compile(r"\{([a-z]+(?::[^{}]*)?)\}")
 _DIGITS = re.compile(r"[0-9]{1,13}")
@@ -138,6 +139,12 @@ def _message(template: str, delivery: Delivery, pairs: Mapping[str, str]) -> byt
         if hole[1] == "body":
             pieces.append(delivery.body)
             continue
+        if hole[1] in {"url", "form"}:
+            part = delivery.url.encode("latin-1", "replace") if hole[1] == "url" else sorted_form(delivery)
+            if not delivery.url or part is None:
+                return None
+            pieces.append(part)
+            continue
         value = reference(delivery, hole[1], pairs)
         if isinstance(value, bool) or not isinstance(value, str | int):
             return None
@@ -163,8 +170,8 @@ def _key(scheme: Signed, secret: bytes) -> bytes | None:
 
 
 def _matches(scheme: Signed, key: bytes, message: bytes, signature: bytes) -> bool:
-    if scheme.algo == "hmac-sha256":
-        return hmac.compare_digest(hmac.digest(key, message, "sha256"), signature)
+    if scheme.algo != "ed25519":
+        return hmac.compare_digest(hmac.digest(key, message, scheme.algo.removeprefix("hmac-")), signature)
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
     except (InvalidSignature, ValueError):

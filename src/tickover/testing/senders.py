@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from urllib.parse import unquote_plus
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -62,6 +63,20 @@ def basic(_: bytes) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(b"user:" + SECRET).decode()}
 
 
+URL = "https://hooks.example.com/hooks/r/twilio"
+
+
+def twilio(body: bytes) -> dict[str, str]:
+    """Sign a form of one field named as the whole body: any body is one, if it is sent so."""
+    fields: dict[str, str] = {}
+    for pair in body.decode().split("&"):
+        name, _, value = pair.partition("=")
+        fields[unquote_plus(name)] = unquote_plus(value)
+    text = URL + "".join(name + fields[name] for name in sorted(fields))
+    signature = base64.b64encode(hmac.new(SECRET, text.encode(), hashlib.sha1).digest()).decode()
+    return {"x-twilio-signature": signature, "content-type": "application/x-www-form-urlencoded"}
+
+
 SIGNERS: dict[str, tuple[str, bytes, Callable[[bytes], dict[str, str]]]] = {
     "github": ("github", SECRET, plain_hex("x-hub-signature-256", "sha256=")),
     "gitlab token": ("gitlab", SECRET, token("x-gitlab-token")),
@@ -81,6 +96,7 @@ SIGNERS: dict[str, tuple[str, bytes, Callable[[bytes], dict[str, str]]]] = {
     "jira": ("jira", SECRET, plain_hex("x-hub-signature", "sha256=")),
     "bitbucket": ("bitbucket", SECRET, plain_hex("x-hub-signature", "sha256=")),
     "discord": ("discord", PUBLIC, discord),
+    "twilio": ("twilio", SECRET, twilio),
     "zapier": ("zapier", SECRET, token("authorization", "Bearer ")),
     "make": ("make", SECRET, token("x-tickover-token")),
 }
@@ -89,4 +105,4 @@ BODY = json.dumps({"id": "evt_1", "type": "a.b", "webhookTimestamp": NOW * 1000}
 
 
 def delivery(headers: dict[str, str], body: bytes = BODY) -> Delivery:
-    return Delivery({name.lower(): value for name, value in headers.items()}, body)
+    return Delivery({name.lower(): value for name, value in headers.items()}, body, URL)
