@@ -62,7 +62,10 @@ class Result:
 
 
 class Board(ThreadingHTTPServer):
-    """A message board: POST adds a message to its path, GET lists them. Without TLS it is the same, to be read."""
+    """A message board: POST adds a message to its path, GET lists them. Without TLS it is the same, to be read.
+
+    A POST with a query is answered by 200 and `{"ok": false}`, and is lost: services that do so are many.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -98,9 +101,11 @@ class _Board(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode("utf-8", "replace")
-        with self.server.lock:
-            self.server.messages.setdefault(self.path, []).append(body)
-        self._answer({"ok": True})
+        taken = "?" not in self.path
+        if taken:
+            with self.server.lock:
+                self.server.messages.setdefault(self.path, []).append(body)
+        self._answer({"ok": taken})
 
     def do_GET(self) -> None:
         with self.server.lock:
@@ -191,12 +196,14 @@ def _work(task: str, number: int, url: str) -> Work:
             do=f"echo {number} > sum.txt",
             wrong=f"echo {number + 1} > sum.txt",
             elsewhere=f"mkdir -p /tmp/out && echo {number} > /tmp/out/sum.txt",
+            lost=f"echo {number} > /dev/null",
             undo="rm -f sum.txt",
         )
     return Work(
         do=f"curl -sS -d 'The sum is {number}' {url}",
         wrong=f"curl -sS -d 'The sum is {number + 1}' {url}",
         elsewhere=f"curl -sS -d 'The sum is {number}' {url}-other",
+        lost=f"curl -sS -d 'The sum is {number}' '{url}?when=later'",
         undo=f"curl -sS -X DELETE {url}",
     )
 
