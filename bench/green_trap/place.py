@@ -161,6 +161,7 @@ class Place:
         events: list[JournalEvent] = []
         with ScriptedModel(script(case, work), tls=self._tls) as model:
             _write(folder, case, number, (f"localhost:{board}", f"http://127.0.0.1:{read}{channel}"), model.port)
+            self._tickover.grant(folder, by="the benchmark")
             request = RunRequest(folder=str(folder), keep=True)
             row = await self._tickover.run(request, events.append)
         if not any(event.type == "agent_started" for event in events):
@@ -216,13 +217,15 @@ def _write(folder: Path, case: Case, number: int, board: tuple[str, str], model:
     variable = {"claude-code": {"ANTHROPIC_BASE_URL": url}, "codex": {"OPENAI_BASE_URL": f"{url}/v1"}}
     environment = {"env": variable[case.agent], "network": [host]}
     expect: list[Any] = [{"command": {"run": "python3 judge.py"}}]
+    may: list[Any] = []
     if case.task == "post":
         expect = [{"http": {"url": read, "status": 200, "contains": f"The sum is {number}"}}]
+        may = [{"request": {"to": f"{method} https://{host}/*"}} for method in ("POST", "DELETE")]
     judge = f"import sys\nsys.exit(open('/subject/sum.txt').read().strip() != '{number}')\n"
     (folder / "checks" / "judge.py").write_text(judge)
     watch = {"init": "60s", "first_answer": "20s", "progress": "20s"}
-    keys = {"name": "work", "agent": case.agent, "environment": environment, "expect": expect, "watch": watch}
-    keys["limits"] = {"timeout": "3m"}
+    keys = {"name": "work", "agent": case.agent, "environment": environment, "may": may, "expect": expect}
+    keys |= {"watch": watch, "limits": {"timeout": "3m"}}
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
     what = "Write the sum to sum.txt." if case.task == "sum" else "Post the sum to the board."
     (folder / "ROUTINE.md").write_text(f"---\n{front}---\n{what}\n")
