@@ -38,7 +38,8 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
         view = tickover.grants_of(pushed.folder)
     if as_json:
         told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}
-        print_json({**told, "next_at": iso(pushed.next_at), "asks": [each.says for each in view.new]})
+        asked = [each.says for each in view.new]
+        print_json({**told, "next_at": iso(pushed.next_at), "never": list(pushed.never), "asks": asked})
         return
     out = screen(no_color=no_color)
     state = "pushed" if pushed.changed else "unchanged"
@@ -48,6 +49,8 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
         out.show(Line(Ink("paused   ", "dim"), f"{paused}; {hint}"))
     elif pushed.next_at is not None:
         out.show(Line(Ink("next     ", "dim"), moment(pushed.next_at, time.time())))
+    for never in pushed.never:
+        screen(sys.stderr).show(Line(Ink("▲ ", "warn"), f"{never} never fires"))
     if view.differs:
         out.show(asks(view))
         screen(sys.stderr).show(Line(f"its runs are refused until `{own_name()} grant {pushed.name}` says yes"))
