@@ -47,4 +47,4 @@ class Egress:
     @property
     def closed(self) -> bool:
         """Whether there is no way out at all, so that no gateway is needed."""
-        return not self.policy.openings and not self.policy.observe
+        return not self.policy.openings and not self.policy.observe and not self.policy.internal

@@ -12,19 +12,22 @@ from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Final
 
-from tickover.core.network import WEB_PORTS, Route
+from tickover.core.host import is_internal
+from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
+from tickover.gateway.bell import STOP, Ring, StopBell
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.internal import Internal
 from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
-from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.values import SealedValues
@@ -54,9 +57,9 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 
 
 class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
+    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges."""
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -80,6 +83,7 @@ class Traffic:
                 lambda called: tell("called", called=asdict(called)),
             ),
         )  # fmt: skip
+        self._internal = Internal({STOP: StopBell(ring)}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -87,13 +91,17 @@ class Traffic:
             fence=self._fence,
             tell=self._passed,
             dialler=dialler,
-            inspect=self._inspector,
+            inspect=self._read,
         )
         self._beat = asyncio.get_running_loop().call_later(SEAL_S, self._every_few_seconds)
 
     @property
     def authority(self) -> bytes:
         return self._authority.pem
+
+    async def _read(self, arrival: Arrival) -> None:
+        """Read requests: those to our own name are answered here, all others inspected."""
+        await (self._internal if arrival.decision.code == INTERNAL_CODE else self._inspector)(arrival)
 
     async def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Begin to serve the sandbox's listeners, in the order of the port's `listen`."""
@@ -141,6 +149,8 @@ class Traffic:
 
     def _tell_reached(self, host: str, port: int) -> None:
         place = (host, port)
+        if is_internal(host):
+            return
         if self.passport.identity is Identity.VERIFIER or place in self._reached or len(self._reached) >= MOST_REACHED:
             return
         self._reached.add(place)
