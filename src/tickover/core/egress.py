@@ -50,4 +50,4 @@ class Egress:
     @property
     def closed(self) -> bool:
         """Whether there is no way out at all, so that no gateway is needed."""
-        return not self.policy.openings and not self.policy.observe and not self.servers
+        return not self.policy.openings and not self.policy.observe and not self.policy.internal

@@ -247,7 +247,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=policy,
+        policy=replace(policy, internal=bool(servers)),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),

@@ -24,6 +24,9 @@ from tickover.core.receipt import canonical_json
 from tickover.core.shape import Form, Maybe, Name, Strict
 from tickover.core.text import one_line
 
+PATH: Final = "/mcp/"
+"""Where the gateway answers for a server: below this, its name."""
+
 SCHEME: Final = "mcp"
 METHOD: Final = "CALL"
 """A call of a tool, as receipts and checks name it: `CALL mcp://NAME/TOOL`."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Final
 
 from tickover.core.host import INTERNAL
 from tickover.core.jsonrpc import DENIED, INVALID_REQUEST, Answered, Asked, RpcError, read_message
+from tickover.core.mcp import PATH
 from tickover.core.network import INTERNAL_PORT
 from tickover.gateway.base import Denial
 from tickover.gateway.fields import Fields
@@ -25,7 +25,6 @@ from tickover.gateway.mcp.face import Face
 from tickover.gateway.mcp.session import Session
 from tickover.gateway.refusal import Refusal
 
-PREFIX: Final = "/mcp/"
 _JSON = re.compile(r'application/json(?:\s*;\s*charset\s*=\s*"?utf-?8"?)?', re.IGNORECASE)
 _SESSION, _VERSION = "mcp-session-id", "mcp-protocol-version"
 
@@ -37,7 +36,7 @@ class Faces:
         self._faces = faces
 
     async def __call__(self, asked: InternalRequest) -> InternalAnswer:
-        face = self._faces.get(asked.path.removeprefix(PREFIX))
+        face = self._faces.get(asked.path.removeprefix(PATH))
         if face is None or asked.query:
             raise Refusal(404, "mcp_no_server", f"no MCP server of this run answers at {asked.path[:80]}")
         try:
@@ -132,4 +131,4 @@ def _streams(fields: Fields) -> bool:
 
 def denial_of(server: str, code: str, says: str, method: str, below: str) -> Denial:
     """Return what is told of a refused message."""
-    return Denial(INTERNAL, INTERNAL_PORT, 403, code, says, method, f"{PREFIX}{server}{below}")
+    return Denial(INTERNAL, INTERNAL_PORT, 403, code, says, method, f"{PATH}{server}{below}")
