@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from tickover.core.host import INTERNAL
-from tickover.core.jsonrpc import DENIED, INVALID_REQUEST, Answered, Asked, RpcError, read_message
+from tickover.core.jsonrpc import DENIED, INTERNAL_ERROR, INVALID_REQUEST, Answered, Asked, RpcError, read_message
 from tickover.core.mcp import PATH
 from tickover.core.network import INTERNAL_PORT
 from tickover.gateway.base import Denial
@@ -60,7 +60,10 @@ class Faces:
             if _SESSION in asked.fields:
                 says = "`initialize` begins a session, and this is one"
                 raise RpcError(INVALID_REQUEST, "mcp_malformed", says, said.id)
-            session, answer = await face.initialize(said)
+            try:
+                session, answer = await face.initialize(said)
+            except Refusal as refusal:
+                return _error(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
             return _document(answer, Fields([(_SESSION, session.name)]))
         session = self._session(face, asked)
         versions = asked.fields.all(_VERSION)
@@ -69,7 +72,8 @@ class Faces:
         if isinstance(said, Answered):
             return InternalAnswer(202)  # to nothing: the server's questions are answered here
         if said.id is None:
-            await face.hear(session, said)
+            with suppress(Refusal):  # nobody waits for an answer
+                await face.hear(session, said)
             return InternalAnswer(202)
         return await _answered(face.answer(session, said), streams=_streams(asked.fields))
 

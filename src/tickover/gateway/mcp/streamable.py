@@ -96,6 +96,7 @@ class Streamable:
         decision = road.server.policy.judge(url.hostname or "", url.port or 443)
         if not decision.allowed:
             raise NotSent(403, decision.code, decision.says)
+        self._must_pass()
         if self._version:
             fields = [*fields, ("mcp-protocol-version", self._version)]
         if self._session:
@@ -109,12 +110,19 @@ class Streamable:
             upstream = await road.pool.take(decision, "https", writes=True)
         except Refusal as refusal:
             raise NotSent(refusal.status, refusal.reason, refusal.detail) from refusal
-        if not road.fence.passes():
+        try:
+            self._must_pass()
+        except NotSent:
             upstream.channel.close()
-            raise NotSent(503, road.fence.reason or "cut", "the run's traffic was cut off")
+            raise
         upstream.reader.expect(method)
         upstream.channel.write(head + body)
         return upstream
+
+    def _must_pass(self) -> None:
+        fence = self._road.fence
+        if not fence.passes():
+            raise NotSent(503, fence.reason or "cut", "the run's traffic was cut off")
 
     # Back.
 
