@@ -52,7 +52,7 @@ def test_routines_are_listed_weak_ones_and_wrong_ones_too(cli: Cli) -> None:
     assert "schedule, api" in digest
     assert "▲ this routine can only ever be unverified, because it may write outside" in digest
     assert hello.split(maxsplit=2)[:2] == ["hello", "steps"]
-    assert hello.endswith("by hand        2 checks")
+    assert hello.split(maxsplit=2)[2] == "by hand                2 checks"
     assert "line 2: `agent` is required (and 1 more)" in wrong
 
 
