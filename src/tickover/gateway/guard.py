@@ -149,6 +149,8 @@ class Guard:
         return self._egress.forms.get(credential, CredentialForm())
 
     def _value(self, credential: str) -> bytes:
+        if self.app(credential) is not None:
+            raise Refusal(503, "credential", f"`{credential}` is a GitHub App's key: it goes into no request")
         value = self.key(credential)
         if len(value) < SHORTEST or not value.isascii() or not value.decode("ascii").isprintable():
             says = f"the value of `{credential}` is no line of {SHORTEST} or more printable ASCII characters"
