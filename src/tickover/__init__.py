@@ -11,6 +11,7 @@ The map of the house; imports point down only (import-linter holds it).
         hands     all that a check may touch                recover  what a killed process left
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine
         route, triggers: an event from outside becomes a wish, or a reason why not
+        github, marks, backfill: what the instance itself does at GitHub, outside any run
     gateway/      a run's only way out: names, TLS, credentials, permissions, metering, receipts; a process of its own
     sandbox/      where a run lives; `launcher/` is the only privileged code
     workspace/    mirrors, checkouts, setup layers, artifacts, state: hostile trees, touched inside sandboxes only

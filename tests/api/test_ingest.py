@@ -24,6 +24,7 @@ HOOKS = {
     "calls/fathom": Hook("calls/fathom", PROVIDERS["fathom"], ("whsec",)),
     "alerts/alertmanager": Hook("alerts/alertmanager", PROVIDERS["alertmanager"], ("alerts",)),
     "deploy/github": Hook("deploy/github", PROVIDERS["github"], token=TOKEN),
+    "r/twilio": Hook("r/twilio", PROVIDERS["twilio"], ("github",)),
     "resting/github": Hook("resting/github", PROVIDERS["github"], ("github",), paused=True),
 }
 
@@ -237,6 +238,16 @@ def test_slacks_challenge_is_answered_only_if_slack_signed_it() -> None:
     assert (status, headers["content-type"], answer) == (200, "text/plain; charset=utf-8", b"3eZbrw1a")
     assert door.post("/hooks/chat/slack", SIGNERS["slack"][2](body + b" "), body)[0] == 401
     assert door.events.list() == []
+
+
+def test_an_address_that_is_signed_is_the_configured_one_never_what_a_request_says() -> None:
+    body, sign = b"SmsStatus=received&From=%2B4930", SIGNERS["twilio"][2]
+    door = Door(base_url="https://hooks.example.com/")
+    assert door.post("/hooks/r/twilio", sign(body), body) == (200, {"event": "e1"})
+    assert door.post("/hooks/r/twilio", sign(body), body, query_string=b"a=1")[0] == 401
+    pretends = {**sign(body), "host": "hooks.example.com", "x-forwarded-host": "hooks.example.com"}
+    assert Door().post("/hooks/r/twilio", pretends, body) == (401, {"error": {"code": "part_missing"}})
+    assert Door(base_url="https://other.example.com").post("/hooks/r/twilio", pretends, body)[0] == 401
 
 
 def test_githubs_ping_is_an_event() -> None:
