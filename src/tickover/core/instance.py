@@ -23,6 +23,7 @@ from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.metering import Budget
 from tickover.core.network import (
@@ -229,6 +230,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         _bindings(credentials, instance),
         observe=routine.environment.network == "observe",
     )
+    policy = replace(policy, internal=bool(gated(routine)))
     problems += _no_budget(routine, presets, agent)
     receipts = [(key, check) for key, check in checks_of(routine) if isinstance(check, ReceiptCheck)]
     problems += _not_bound(routine, rules, policy)

@@ -163,7 +163,8 @@ async def _while_heard(client: Wire, work: Coroutine[Any, Any, T]) -> T:
     """Do something for a client until it is done, or the client sends no more: then Refusal 499."""
     task = asyncio.get_running_loop().create_task(work)
     try:
-        await asyncio.wait({task, client.ending}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {task, client.ending}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise Refusal(499, "client_gone", "nobody listens any more")
         return await task
