@@ -130,7 +130,7 @@ async def test_a_session_that_closes_waits_for_no_judge(tmp_path: Path) -> None:
         ("GET", "/stop", 405, "bad_method"),
         ("POST", "/stop/further", 404, "internal_path"),
         ("POST", "/", 404, "internal_path"),
-        ("POST", "/mcp/slack", 404, "internal_path"),
+        ("POST", "/mcp/slack", 404, "mcp_no_server"),
     ],
 )
 async def test_what_nobody_answers_is_refused_and_told(

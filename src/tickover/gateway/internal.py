@@ -163,8 +163,8 @@ async def _while_heard(client: Wire, work: Coroutine[Any, Any, T]) -> T:
     """Do something for a client until it is done, or the client sends no more: then Refusal 499."""
     task = asyncio.get_running_loop().create_task(work)
     try:
-        both: set[asyncio.Future[Any]] = {task, client.ending}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {task, client.ending}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise Refusal(499, "client_gone", "nobody listens any more")
         return await task

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,11 +15,13 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from tickover.core.host import is_internal
+from tickover.core.mcp import PATH as MCP
 from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
 from tickover.gateway.bell import STOP, Ring, StopBell
+from tickover.gateway.calls import Calls
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
@@ -25,8 +29,10 @@ from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
 from tickover.gateway.internal import Internal
+from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
+from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
@@ -74,16 +80,25 @@ class Traffic:
         self.ledger = SessionLedger(chain, keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
         dialler = Dialler(screen=screen_as_this_machine)
+        numbers = itertools.count(1)
+        calls = Calls(
+            ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
+            counts=chain.counts, numbers=numbers, clock=time.time,
+        )  # fmt: skip
+        outfit = Outfit(
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+        )  # fmt: skip
+        self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
-            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
             meter=Meter(
                 passport.egress.budget, passport.egress.prices, prices(), passport.spent,
                 lambda called: tell("called", called=asdict(called)),
             ),
         )  # fmt: skip
-        self._internal = Internal({STOP: StopBell(ring)}, self._refused)
+        self._internal = Internal({STOP: StopBell(ring), MCP: self.servers.handler}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -130,6 +145,7 @@ class Traffic:
         """End every connection, then tell what is left to be told."""
         self._beat.cancel()
         await self._plane.close()
+        await self.servers.close()
         await self._inspector.close()
         self._denials.flush()
         self._seal()
