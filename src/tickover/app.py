@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -56,7 +57,7 @@ from tickover.plugins import find
 from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
-from tickover.sandbox.bwrap import BwrapBackend
+from tickover.sandbox.lasting import LastingBackend
 from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
 from tickover.store.events import Events
@@ -109,7 +110,7 @@ class GrantView(NamedTuple):
 class Tickover:
     """One data folder and everything that works on it. Use as `async with await Tickover.open() as tickover`."""
 
-    def __init__(self, home: Path, backend: BwrapBackend | None) -> None:
+    def __init__(self, home: Path, backend: LastingBackend | None) -> None:
         self.home = home
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
@@ -141,7 +142,7 @@ class Tickover:
         except OSError as error:
             hint = "choose another with --home or TICKOVER_HOME"
             raise UsageError("home.unusable", f"{folder} cannot be made: {error.strerror}", hint=hint) from None
-        backend = await BwrapBackend.open(folder) if sandbox else None
+        backend = await LastingBackend.open(folder) if sandbox else None
         self = cls(folder, backend)
         if backend is not None:
             await asyncio.to_thread(sweep, folder)
@@ -270,6 +271,7 @@ class Tickover:
         aftermath = Aftermath(self.store, self.registry, self._caps.current, clock.now, noticed)
         stepper = Stepper(house, self.store, self.registry, clock, self._caps.current, aftermath)
         engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
+        self.gateway.report = partial(report, "gateway")
         scheduler = Scheduler(
             self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
         )
@@ -281,7 +283,9 @@ class Tickover:
             stepper=stepper,
             clock=clock,
             rings=(engine.ring, scheduler.ring),
-            vital={"sandbox launcher": self.backend.gone} if self.backend is not None else {},
+            vital={}
+            if self.backend is None
+            else {"sandbox launcher": partial(self.backend.mind, partial(report, "launcher"))},
         )
 
     def signing_secret(self, name: str) -> bytes:

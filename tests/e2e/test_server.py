@@ -7,22 +7,17 @@ import base64
 import hashlib
 import hmac
 import json
-import os
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tickover.testing.http import double
+from tickover.testing.up import Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROGRAM = (sys.executable, "-c", "from tickover.cli import main; main(prog_name='tickover')")
 ROUTINE = """---
 name: work
 agent: steps
@@ -45,57 +40,6 @@ except OSError as error:
 """
 
 
-class Up:
-    """A running `tickover up`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **os.environ,
-            "TICKOVER_HOME": str(folder / "home"),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-        }
-        self.url = ""
-        self.token = ""
-        self.process: asyncio.subprocess.Process | None = None
-        self.log = b""
-
-    async def start(self) -> None:
-        argv = (*PROGRAM, "up", "--dev", "--port", "0", "--drain", "60")
-        self.process = await asyncio.create_subprocess_exec(
-            *argv, env=self.environment, cwd=self.folder, stderr=asyncio.subprocess.PIPE
-        )
-        assert self.process.stderr is not None
-        async with asyncio.timeout(400):
-            while b"token " not in self.log:
-                line = await self.process.stderr.readline()
-                assert line, self.log
-                self.log += line
-        text = self.log.decode()
-        self.url = re.findall(r"listening on (\S+)", text)[0]
-        self.token = re.findall(r"token +(tko_\S+)", text)[0]
-
-    async def stop(self) -> int:
-        assert self.process is not None
-        assert self.process.stderr is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.log += await self.process.stderr.read()
-        return await self.process.wait()
-
-    async def cli(self, *args: str, stdin: str = "") -> tuple[int, str, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM, *args, env=self.environment, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe
-        )
-        out, err = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
-    def client(self) -> httpx.AsyncClient:
-        headers = {"authorization": f"Bearer {self.token}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=400, trust_env=False)
-
-
 @pytest.fixture
 async def up(tmp_path: Path) -> AsyncIterator[Up]:
     made = Up(tmp_path)
@@ -105,9 +49,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
     (folder / "ROUTINE.md").write_text(ROUTINE)
     (folder / "checks" / "check.py").write_text(CHECK)
     yield made
-    if made.process is not None and made.process.returncode is None:
-        made.process.kill()
-        await made.process.wait()
+    await made.kill()
 
 
 async def test_from_a_push_to_a_notice(up: Up) -> None:

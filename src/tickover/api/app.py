@@ -30,7 +30,7 @@ THREADS: Final = 16
 
 
 class Api:
-    """The application, and what ends it in order: `asgi` is given to the server, `drain` is called first of all."""
+    """The application, and what ends it in order: `asgi` is given to the server, then `drain`, then `finish`."""
 
     def __init__(
         self, desk: Desk, *, log: Log, base_url: str = "", hooks: ASGIApp | None = None, web: ASGIApp | None = None
@@ -58,7 +58,11 @@ class Api:
             await self._rest(scope, receive, send)
 
     def drain(self) -> None:
-        """Answer whoever waits, end streams, take no new run."""
+        """Take no new run, and say that work is to go elsewhere; all else goes on: runs are followed to their end."""
+        self.followers.drain()
+
+    def finish(self) -> None:
+        """Answer whoever waits, end streams."""
         self.followers.close()
 
     @contextlib.asynccontextmanager
