@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
@@ -31,7 +33,7 @@ from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
 from tickover.control.scheduler import Scheduler, Watch
-from tickover.control.secrets import SecretBook
+from tickover.control.secrets import SecretBook, Shown
 from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
@@ -40,7 +42,7 @@ from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
-from tickover.core.grant import Ask, asks_of, change
+from tickover.core.grant import Ask, GrantChangedError, asks_of, change
 from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
 from tickover.core.noticed import Notice
@@ -52,6 +54,7 @@ from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
+from tickover.gateway.sealing import seal_apart
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import config_path, load_instance
@@ -105,6 +108,13 @@ class GrantView(NamedTuple):
     @property
     def differs(self) -> bool:
         return bool(self.new or self.gone)
+
+    @property
+    def digest(self) -> str:
+        """Return what names exactly this comparison."""
+        told = {"new": [each.item for each in self.new], "kept": [each.item for each in self.kept], "gone": self.gone}
+        plain = {key: sorted(items) for key, items in told.items()}
+        return hashlib.sha256(json.dumps([self.routine, self.version, plain], sort_keys=True).encode()).hexdigest()
 
 
 class Tickover:
@@ -323,9 +333,37 @@ class Tickover:
 
     def grant(self, folder: Path, *, by: str) -> None:
         """Grant a routine exactly what it asks for now."""
-        view = self.grants_of(folder)
+        self._grant(self.grants_of(folder), by)
+
+    def _grant(self, view: GrantView, by: str) -> None:
         items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
-        self.store.grants.replace(view.routine, place_of(self.home, str(folder)), items, by=by)
+        self.store.grants.replace(view.routine, place_of(self.home, str(view.folder)), items, by=by)
+
+    def pushed_grants(self, name: str) -> GrantView:
+        """Compare what a pushed routine asks for with what it was granted. Raises NotFoundError, DefinitionErrors."""
+        return self.grants_of(self.pushed_folder(name))
+
+    def grant_pushed(self, name: str, digest: str, *, by: str) -> GrantView:
+        """Grant what `pushed_grants` showed under this digest. Raises GrantChangedError where it shows another now."""
+        view = self.pushed_grants(name)
+        if view.digest != digest:
+            raise GrantChangedError(name)
+        self._grant(view, by)
+        return view
+
+    def secret_list(self) -> list[Shown]:
+        """Return every secret, without its value."""
+        return self.secrets.list()
+
+    def secret_set(self, name: str, value: bytes, *, by: str, binding: Mapping[str, Any] | None = None) -> Shown:
+        """Keep a value that came over HTTP: it is sealed by a process of its own. Raises UsageError."""
+        book = SecretBook(self.store.secrets, self.home, lambda: load_instance(self.home), seal_apart)
+        book.set(name, value, by=by, binding=binding)
+        return book.get(name)
+
+    def secret_remove(self, name: str) -> None:
+        """Overwrite a value. Raises SecretNotFoundError."""
+        self.secrets.remove(name)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""

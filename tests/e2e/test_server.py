@@ -67,6 +67,8 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         code, out, err = await up.cli("push", "--remote", "routines/work", "--json")
         assert code == 0, err
         assert json.loads(out)["name"] == "work"
+        code, out, err = await up.cli("grant", "--remote", "work", "--yes", "--json")
+        assert (code, json.loads(out)["granted"]) == (0, True), err
 
         code, out, err = await up.cli("run", "--remote", "work", "--json")
         assert code == 0, err

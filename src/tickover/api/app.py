@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tickover.api import access, fire, routines, runs, system
+from tickover.api import access, deliveries, fire, owner, routines, runs, system
 from tickover.api.base import Desk
 from tickover.api.guard import Guard, Log
 from tickover.api.metrics import Metrics
@@ -80,7 +80,8 @@ class Api:
 def table(metrics: Metrics | None = None) -> tuple[Operation, ...]:
     """Return every operation, `/api/v1/openapi.json` among them."""
     known = (
-        fire.OPERATION, *routines.OPERATIONS, *runs.OPERATIONS, *access.OPERATIONS, *system.OPERATIONS,
+        fire.OPERATION, *routines.OPERATIONS, *runs.OPERATIONS, *access.OPERATIONS,
+        *owner.OPERATIONS, *deliveries.OPERATIONS, *system.OPERATIONS,
     )  # fmt: skip
     metrics = metrics or Metrics()
     text = json.dumps(describe([*known, *system.operations(metrics, b"")])).encode()
