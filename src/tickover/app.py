@@ -39,6 +39,7 @@ from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand, needs
+from tickover.core.callback import Posting, postings
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -310,7 +311,12 @@ class Tickover:
             targets=lambda: load_instance(self.home).notify,
             notifier=lambda kind: find("notify", kind)(),
             secret=self.signing_secret,
+            callbacks=self._callbacks,
         )
+
+    def _callbacks(self) -> dict[str, Posting]:
+        instance = load_instance(self.home)
+        return postings(instance.callbacks, instance.network.private)
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""

@@ -21,15 +21,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROUTINE = """---
 name: work
 agent: steps
+inputs: {diff: {type: string, default: ""}}
 on:
   - api: {}
-  - webhook: {verify: {sig: {header: x-acme-signature, encoding: hex}, signed: "{body}", secret: acme}}
+  - webhook: {verify: {sig: {header: x-acme-signature, encoding: hex}, signed: "{body}", secret: acme}, input: {diff: {file: $.diff}}}
 notify:
   - {on: [verified, failed, unverified], to: ops}
 expect: [{command: {run: "python3 check.py"}}]
 ---
 ```bash
 mkdir -p out && echo 42 > out/answer.txt
+if [ -n "$TICKOVER_INPUT_DIFF" ]; then test "$(wc -c < "$TICKOVER_INPUT_DIFF")" = 200000; fi
 ```
 """
 CHECK = """import sys
@@ -56,7 +58,10 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
     key = base64.b64encode(b"k" * 24).decode()
     async with double() as ops:
         target = {"kind": "webhook", "url": f"{ops.url}/notices", "secret": "ops-signing"}
-        (up.folder / "home" / "tickover.yaml").write_text(json.dumps({"notify": {"ops": target}}))
+        port = ops.url.rpartition(":")[2]
+        ci = {"url": f"http://localhost:{port}/callback", "secret": "ops-signing", "routines": ["work"]}
+        configuration = {"notify": {"ops": target}, "callbacks": {"ci": ci}, "network": {"private": ["localhost"]}}
+        (up.folder / "home" / "tickover.yaml").write_text(json.dumps(configuration))
         for name, value in (("ops-signing", f"whsec_{key}"), ("acme", "acme-secret-value")):
             code, _, err = await up.cli("secret", "set", name, "--kind", "signing", stdin=value)
             assert code == 0, err
@@ -76,7 +81,7 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         assert (last["type"], last["data"]["outcome"], last["data"]["trigger"]) == ("run", "verified", "api")
 
         async with up.client() as client:
-            body = b'{"id": 7}'
+            body = json.dumps({"id": 7, "diff": "+" * 200_000}).encode()
             signature = hmac.new(b"acme-secret-value", body, hashlib.sha256).hexdigest()
             forged = await client.post("/hooks/work/webhook", content=body, headers={"x-acme-signature": "0" * 64})
             assert forged.status_code == 401
@@ -86,17 +91,25 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
                 while True:
                     runs = (await client.get("/api/v1/runs")).json()["runs"]
                     ended = [run for run in runs if run["finished"]]
-                    if len(ended) == 2 and len(ops.sent) == 2:
+                    if len(ended) == 2 and len(ops.sent) == 3:
                         break
                     await client.get(f"/api/v1/runs/{runs[0]['id']}?wait=1")
             assert [run["outcome"] for run in ended] == ["verified", "verified"]
             notices = (await client.get("/api/v1/notices")).json()["notices"]
-            assert [each["state"] for each in notices] == ["sent", "sent"]
+            assert [each["state"] for each in notices] == ["sent", "sent", "sent"]
         assert await up.stop() == 0
+    assert sorted(each.path for each in ops.sent) == ["/callback", "/notices", "/notices"]
     for sent in ops.sent:
         told: dict[str, Any] = json.loads(sent.body)
-        assert (told["type"], told["routine"], told["outcome"]) == ("notice", "work", "verified")
-        assert told["checks"][0]["result"] == "pass"
+        if sent.path == "/callback":
+            assert (told["type"], told["data"]["run"], told["data"]["outcome"]) == (
+                "run.finished",
+                last["id"],
+                "verified",
+            )
+        else:
+            assert (told["type"], told["routine"], told["outcome"]) == ("notice", "work", "verified")
+            assert told["checks"][0]["result"] == "pass"
         signed = f"{sent.headers['webhook-id']}.{sent.headers['webhook-timestamp']}.".encode() + sent.body
         wanted = hmac.new(b"k" * 24, signed, hashlib.sha256).digest()
         assert sent.headers["webhook-signature"] == "v1," + base64.b64encode(wanted).decode()
