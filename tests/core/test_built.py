@@ -56,7 +56,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
-        ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         (
             {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
@@ -78,10 +77,6 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        (
-            {"on": [{"api": {}}, {"stripe": {"secret": "s", "input": {"a": "$.a", "b": {"file": "$.b"}}}}]},
-            "on[1].stripe.input.b.file",
-        ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),
     ],

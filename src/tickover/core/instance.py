@@ -15,6 +15,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tickover.core.callback import Callback
 from tickover.core.caps import CapSettings
 from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
 from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
@@ -164,6 +165,7 @@ class Instance(Strict):
     prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
     events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+    callbacks: dict[Name, Callback] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
