@@ -23,7 +23,7 @@ SPEAKING = frozenset({"claude-code", "codex", "loop", "acp"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github", "sql"})
 
 
 class Need(NamedTuple):

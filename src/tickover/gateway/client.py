@@ -16,12 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from typing import Any, Final
 
 from tickover.core.errors import TickoverError
 from tickover.core.pauses import Pauses
 from tickover.core.receipt import Broken, Head, Link
+from tickover.core.sql import SqlQuestion
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
 from tickover.gateway.session import Bell, Called, Denied, Door, GatewayGone, Passport, Reached, Witness
@@ -289,6 +291,10 @@ class ClientSession:
     async def _ring(self, number: int) -> None:
         says = [*await self._bell()] if self._bell is not None else []
         self._process.post({"heard": number, "says": says})
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        answer = await self._process.ask("rows", session=self._name, question=asdict(question))
+        return int(answer["rows"])
 
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})
