@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from tickover.core.callback import PREFIX, Posting, Told, told_of, wanted
 from tickover.core.definition import Notify
 from tickover.core.errors import TickoverError
 from tickover.core.notice import Kind, Message, Target, cause_of, kinds_of, message_of
@@ -63,7 +64,7 @@ class Marks(Protocol):
 
 
 class Postman:
-    """One per server. `targets` is read at each letter: a changed configuration needs no restart.
+    """One per server. `targets` and `callbacks` are read at each letter: a change of them needs no restart.
 
     `marks` are told of every end as well, and their letters are theirs to send.
     """
@@ -78,6 +79,7 @@ class Postman:
         secret: Secret,
         marks: Marks | None = None,
         clock: Clock = time.time,
+        callbacks: Callable[[], Mapping[str, Posting]] = dict,
     ) -> None:
         self._marks = marks
         self._outbox = outbox
@@ -86,6 +88,7 @@ class Postman:
         self._notifier = notifier
         self._secret = secret
         self._clock = clock
+        self._callbacks = callbacks
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
@@ -126,6 +129,8 @@ class Postman:
         )
         if self._marks is not None:
             drafts += self._marks.ended(row)
+        told = told_of(row, self._desk.more(row.id)).model_dump(mode="json")
+        drafts += [Draft(f"{PREFIX}{name}", ("callback",), "", told) for name in wanted(self._callbacks(), row)]
         self._outbox.file(row.id, row.routine, row.finished, drafts, self._clock())
 
     def paused(self, routine: str, at: float, reason: str) -> None:
@@ -166,12 +171,18 @@ class Postman:
     async def _send(self, letter: Letter) -> str:
         if self._marks is not None and self._marks.knows(letter):
             return await self._marks.send(letter)
+        envelope = Envelope(f"notice-{letter.id}-{int(letter.created)}", self._clock())
+        if letter.target.startswith(PREFIX):
+            posting = self._callbacks().get(letter.target.removeprefix(PREFIX))
+            if posting is None:
+                raise NotifyError("target", f"the instance has no `{letter.target}` any more", again=False)
+            told: Any = Told.model_validate(dict(letter.body))
+            return await self._notifier("callback").send(told, posting, envelope, self._secret)
         target: Any = self._targets().get(letter.target)
         if target is None:
             text = f"the instance has no target `{letter.target}`"
             raise NotifyError("target", text, again=False, hint="name it under `notify` in tickover.yaml")
         message = Message.model_validate(dict(letter.body))
-        envelope = Envelope(f"notice-{letter.id}-{int(letter.created)}", self._clock())
         return await self._notifier(target.kind).send(message, target, envelope, self._secret)
 
 
