@@ -121,7 +121,11 @@ async def test_a_call_is_verified_by_its_receipt_and_a_second_one_refused(town: 
     )  # fmt: skip
     assert town.bench.findings(row) == ["request_denied"]
     begun = [each["record"] for each in town.bench.facts("receipt_begun")]
-    assert [(each["path"], each["writes"]) for each in begun] == [("/create_issue", True), ("/search", False)]
+    assert [(each["method"], each["path"], each["writes"]) for each in begun] == [
+        ("LIST", "/tools", False),
+        ("CALL", "/create_issue", True),
+        ("CALL", "/search", False),
+    ]
     everything = json.dumps([event.data for event in town.bench.events])
     assert TOKEN not in everything
     assert "session-of-the-server" not in everything
@@ -163,6 +167,8 @@ TURNS: list[dict[str, Any]] = [
     {"tools": [{"name": "mcp__tracker__create_issue", "input": MAKE["arguments"]}]},
     {"text": "I have created the issue."},
 ]
+CODE = f"const made = await tools.mcp__tracker__create_issue({json.dumps(MAKE['arguments'])}); text(made)"
+IN_CODE: list[dict[str, Any]] = [{"tools": [{"name": "exec", "input": CODE}]}] * 2 + TURNS[2:]
 CLIS = {
     "claude-code": ("claude-code@2.1.197", {"ANTHROPIC_BASE_URL": ""}),
     "codex": ("codex@0.169.0", {"OPENAI_BASE_URL": "/v1"}),
@@ -203,15 +209,16 @@ REQUIRED = {"tools": ["search", "create_issue"], "required": ["create_issue"]}
 
 @pytest.mark.parametrize("agent", ["loop", *REAL])
 async def test_an_agent_calls_a_tool_once_and_is_refused_the_second_time(town: Town, agent: str) -> None:
-    row = await play(town, agent, *TURNS, connectors={"tracker": REQUIRED})
+    row = await play(town, agent, *(IN_CODE if agent == "codex" else TURNS), connectors={"tracker": REQUIRED})
     assert (row.execution, row.outcome) == ("completed", "verified"), (row.reason, row.cause, town.bench.said())
     assert town.double.calls() == [("create_issue", MAKE["arguments"])]
-    assert [each["code"] for each in town.bench.facts("connection_denied")] == ["max"]
+    denied = [each for each in town.bench.facts("connection_denied") if each["host"] == "tickover.internal"]
+    assert [(each["code"], each["path"]) for each in denied] == [("max", "/mcp/tracker/create_issue")]
     findings = town.bench.findings(row)
     assert "request_denied" in findings
     assert not {"required_missing", "connector_failed", "connector_without_tools"} & set(findings)
     offered = {name for each in town.bench.facts("model_called") for name in each["tools"] or ()}
-    assert any(name.endswith("create_issue") for name in offered), offered
+    assert any(name.endswith("create_issue") or name == "exec" for name in offered), offered
 
 
 @pytest.mark.parametrize("agent", ["loop", *REAL])
