@@ -32,7 +32,7 @@ from tickover.core.event import (
     ReceiptEnded,
     ReceiptsSealed,
 )
-from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
+from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
@@ -172,10 +172,6 @@ class Ways:
     def verifier(self) -> Egress:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
-
-    def read_back(self, name: str) -> Egress:
-        """Return what reading a connector back may send: GET to it alone, with the credential that is for that."""
-        return read_back_of(self._routine, self._instance, self._presets)[name]
 
     @asynccontextmanager
     async def registries(self) -> AsyncIterator[Way]:
