@@ -57,7 +57,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
-        ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         (
             {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
@@ -65,7 +64,10 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ),
         ({"watch": {"init": "1s"}}, "watch"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
-        ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
+        (
+            {"agent": "codex", "expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]},
+            "expect[0].file.stop_gate",
+        ),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
@@ -75,10 +77,6 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        (
-            {"on": [{"api": {}}, {"stripe": {"secret": "s", "input": {"a": "$.a", "b": {"file": "$.b"}}}}]},
-            "on[1].stripe.input.b.file",
-        ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),
     ],

@@ -15,6 +15,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tickover.core.callback import Callback
 from tickover.core.caps import CapSettings
 from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck, SqlCheck
 from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules, read_by
@@ -23,6 +24,7 @@ from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
 from tickover.core.mcp_way import servers_of
@@ -163,6 +165,7 @@ class Instance(Strict):
     prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
     events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+    callbacks: dict[Name, Callback] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
@@ -261,7 +264,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=replace(policy, internal=bool(servers)),
+        policy=replace(policy, internal=bool(servers or gated(routine))),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
