@@ -115,6 +115,13 @@ async def test_who_only_says_so_is_red_and_the_reader_needs_a_yes(bench: Bench, 
     assert (row.outcome, row.exit_code) == ("failed", 5)
 
 
+async def test_a_required_tool_is_not_built_yet_and_says_so(bench: Bench, desk: tuple[Upstream, Tickets]) -> None:
+    offered = {"desk": {"tools": ["close_ticket"], "required": ["close_ticket"]}}
+    with pytest.raises(DefinitionErrors) as caught:
+        await bench.run(bench.routine("true", **front(desk[0], connectors=offered)))
+    assert [each.code for each in caught.value.problems] == ["not_yet: connectors.desk.required"]
+
+
 @pytest.mark.parametrize(
     ("may", "code"),
     [

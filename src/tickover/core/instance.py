@@ -23,7 +23,7 @@ from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
-from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.errors import DefinitionErrors, NotYetError, TickoverError, UsageError, Where
 from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
@@ -464,6 +464,8 @@ def _connectors(routine: Routine, instance: Instance, problems: list[TickoverErr
             problems.append(UsageError("connector.unknown_key", text, where=Where(key=f"{key}.tools")))
         if settings is not None and (settings.mcp or settings.sql):
             continue
+        if settings is not None and settings.http and offered.required:
+            problems.append(NotYetError(f"{key}.required", where=Where(key=f"{key}.required")))
         try:
             known = connected(name, instance.connectors, key)
             asked.append(Asked(known.entry, key, inspect=True))
