@@ -23,7 +23,7 @@ from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
-from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.errors import DefinitionErrors, NotYetError, TickoverError, UsageError, Where
 from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
@@ -171,7 +171,8 @@ class Instance(Strict):
     def _known_connectors(self) -> Self:
         for name, each in self.connectors.items():
             if (name in KINDS) is each.own:
-                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, others with `mcp` or `sql`"
+                known = ", ".join(KINDS)
+                text = f"there is no connector `{name}`; there is: {known}; others have `http`, `mcp` or `sql`"
                 if each.own:
                     text = f"the connector `{name}` is known: give yours another name"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
@@ -210,7 +211,20 @@ def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]
         settings = instance.connectors.get(read_by(check) or "")
         if settings is not None and settings.reading is not None:
             asked.setdefault(settings.reading, []).append(key)
+        if isinstance(check, HttpCheck) and (own := _asked_of(check.url, routine, instance)) is not None:
+            asked.setdefault(own, []).append(key)
     return asked
+
+
+def _asked_of(url: str, routine: Routine, instance: Instance) -> str | None:
+    """Return the reading credential of the routine's `http` connector that a page is of, None where it is of none."""
+    for name in routine.connectors:
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.http and settings.reading is not None:
+            base = settings.http.url.rstrip("/")
+            if url == base or url.startswith((f"{base}/", f"{base}?")):
+                return settings.reading
+    return None
 
 
 NOWHERE: Final = Reach()
@@ -306,11 +320,16 @@ def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[st
 
 def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
     """Make the way to one page that a check asks for. Raises TargetError for what has no name, DefinitionErrors."""
-    return _reading(routine, instance, presets, [_page(url, "the check `http`")])
+    own = _asked_of(url, routine, instance)
+    granted = own in read_by_checks(routine, instance)  # what an input made of the address was not asked of the owner
+    return _reading(routine, instance, presets, [_page(url, "the check `http`")], own if granted else None)
 
 
-def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
-    credentials = credentials_of(routine)
+def _reading(
+    routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked], own: str | None = None
+) -> Egress:
+    """Make a way to read with the routine's credentials; `own` alone is a connector's, for the page of a check."""
+    credentials = credentials_of(routine) if own is None else {own: ["connectors"]}
     problems = list(_unknown(credentials, instance))
     repositories = _repositories(routine.repositories, problems)
     if problems:
@@ -344,9 +363,20 @@ def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Pre
         policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
         ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
         problems += _not_read(name, entry, instance, policy)
+    problems += _own_not_read(routine, instance)
     if problems:
         raise DefinitionErrors(problems)
     return ways
+
+
+def _own_not_read(routine: Routine, instance: Instance) -> Iterator[TickoverError]:
+    """Yield each reading credential of an `http` connector's checks that may not go where the connector answers."""
+    for key, check in checks_of(routine):
+        if isinstance(check, HttpCheck) and (own := _asked_of(check.url, routine, instance)) is not None:
+            entry = _page(check.url, key).entry
+            if not _goes_to(instance.credentials[own], entry):
+                text = f"the credential `{own}` of the page's connector may not go to {entry}"
+                yield UsageError("credential.not_bound", text, where=Where(key=key))
 
 
 def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
@@ -408,8 +438,9 @@ def _of_connector(
     routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
 ) -> tuple[Rule, ...]:
     key = f"may[{index}].{permission.kind}"
-    if permission.kind not in KINDS and permission.kind in instance.connectors:
-        if instance.connectors[permission.kind].sql:
+    settings = instance.connectors.get(permission.kind)
+    if settings is not None and (settings.mcp or settings.sql):
+        if settings.sql:
             text = f"`{permission.kind}` is a database: checks read it, and nothing can be changed through it"
             raise UsageError("connector.reads_only", text, where=Where(key=key))
         tool_rules(index, permission)
@@ -431,16 +462,19 @@ def _connectors(routine: Routine, instance: Instance, problems: list[TickoverErr
         if settings is not None and settings.sql and offered.tools:
             text = f"`{name}` is a database: checks read it, and it has no tools"
             problems.append(UsageError("connector.unknown_key", text, where=Where(key=f"{key}.tools")))
-        if settings is not None and settings.own:
+        if settings is not None and (settings.mcp or settings.sql):
             continue
+        if settings is not None and settings.http and offered.required:
+            problems.append(NotYetError(f"{key}.required", where=Where(key=f"{key}.required")))
         try:
-            asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
+            known = connected(name, instance.connectors, key)
+            asked.append(Asked(known.entry, key, inspect=True))
         except UsageError as error:
             problems.append(error)
             continue
         for tool in offered.tools:
-            if tool not in KINDS[name].tools:
-                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(KINDS[name].tools)}"
+            if tool not in known.tools:
+                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(known.tools) or 'none'}"
                 problems.append(UsageError("connector.unknown_key", text, hint=hint, where=Where(key=f"{key}.tools")))
     return asked
 

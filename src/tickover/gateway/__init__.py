@@ -47,6 +47,7 @@ What makes it a process of its own, one for all runs:
     chain.py         a run's receipts, numbered and linked
     denials.py       what was denied, counted
     values.py        the keys
+    sql.py, postgres.py   a database, asked for a check: how many rows
     own.py           this machine's addresses
     packages.py      the preset `packages`: what this machine's package managers say
 
