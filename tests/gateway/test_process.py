@@ -28,6 +28,7 @@ from tickover.core.target import Target
 from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.client import ClientSession, GatewayClient
 from tickover.gateway.fence import boot_time
+from tickover.gateway.loop import NAMES
 from tickover.gateway.session import GatewayGone, Passport
 from tickover.testing.sandbox import until
 from tickover.testing.upstream import Handler, Seen, Talk, Upstream, say_ok, upstream
@@ -102,8 +103,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, handler: Handler = say_ok) -> AsyncIterator[Desk]:
-    gateway = GatewayClient(str(tmp_path / "key"))
+async def desk(tmp_path: Path, handler: Handler = say_ok, *, loop: str = "") -> AsyncIterator[Desk]:
+    gateway = GatewayClient(str(tmp_path / "key"), loop=loop)
     try:
         async with upstream(HOST, handler, authority=RunAuthority("double", now=datetime.now(UTC))) as double:
             yield Desk(gateway, double)
@@ -111,8 +112,9 @@ async def desk(tmp_path: Path, handler: Handler = say_ok) -> AsyncIterator[Desk]
         await gateway.close()
 
 
-async def test_what_is_listed_passes_and_what_is_not_is_told(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
+@pytest.mark.parametrize("loop", NAMES)
+async def test_what_is_listed_passes_and_what_is_not_is_told(tmp_path: Path, loop: str) -> None:
+    async with desk(tmp_path, loop=loop) as at:
         witness = KeptWitness()
         session, port = await at.open(witness)
         assert await at.ask(session, port) == "HTTP/1.1 200 OK"
@@ -214,8 +216,11 @@ async def test_a_renewed_lease_goes_on(tmp_path: Path) -> None:
         await session.close()
 
 
-async def test_a_gateway_that_was_stopped_past_the_lease_lets_nothing_out_when_it_goes_on(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
+@pytest.mark.parametrize("loop", NAMES)
+async def test_a_gateway_that_was_stopped_past_the_lease_lets_nothing_out_when_it_goes_on(
+    tmp_path: Path, loop: str
+) -> None:
+    async with desk(tmp_path, loop=loop) as at:
         session, port = await at.open(KeptWitness())
         assert await at.ask(session, port) == "HTTP/1.1 200 OK"
         pid = at.gateway.pid

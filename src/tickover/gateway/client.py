@@ -29,10 +29,14 @@ ENDED: Final = "the gateway's process ended"
 
 
 class GatewayClient:
-    """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it."""
+    """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it.
 
-    def __init__(self, key_file: str) -> None:
+    `loop` names the event loop that the process is to turn (gateway/loop.py), for who must have that one.
+    """
+
+    def __init__(self, key_file: str, *, loop: str = "") -> None:
         self._key_file = key_file
+        self._loop = loop
         self._process: GatewayProcess | None = None
         self._starting = asyncio.Lock()
         self._closed = False
@@ -77,7 +81,7 @@ class GatewayClient:
                 await self._process.close()
                 self._process = None
             if self._process is None:
-                self._process = await GatewayProcess.start(self._key_file)
+                self._process = await GatewayProcess.start(self._key_file, self._loop)
             return self._process
 
 
@@ -95,12 +99,12 @@ class GatewayProcess:
         self._channel = Channel(end, self._received, self._lost)
 
     @classmethod
-    async def start(cls, key_file: str) -> GatewayProcess:
+    async def start(cls, key_file: str, loop: str = "") -> GatewayProcess:
         """Start it and wait until it serves. Raises GatewayGone, or what keeps it from its key."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         process = subprocess.Popen(  # noqa: ASYNC220 - it lives as long as we do
-            [sys.executable, "-I", "-m", "tickover.gateway", key_file],
+            [sys.executable, "-I", "-m", "tickover.gateway", key_file, *([loop] if loop else [])],
             stdin=theirs.fileno(), start_new_session=True, env={"PATH": "/usr/bin:/bin", **environment},
         )  # fmt: skip
         theirs.close()

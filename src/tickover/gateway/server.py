@@ -38,6 +38,7 @@ from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import read_egress
+from tickover.gateway.loop import run
 from tickover.gateway.session import Passport, Sealed
 from tickover.gateway.traffic import Traffic
 from tickover.gateway.values import key_of_instance, receipts_key
@@ -218,7 +219,7 @@ def _harden() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve on descriptor 0, a socketpair's end; the argument is the path of the key file."""
+    """Serve on descriptor 0, a socketpair's end; arguments: the path of the key file, and maybe a loop's name."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's keys are for our parent
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
@@ -233,5 +234,5 @@ def main(arguments: list[str]) -> int:
         told = error.as_dict() if isinstance(error, TickoverError) else {"code": "gateway.key", "message": str(error)}
         end.sendall(json.dumps({"id": 0, "error": told}).encode() + b"\n")
         return 1
-    asyncio.run(serve(end, key))
+    run(serve(end, key), *arguments[1:])
     return 0
