@@ -110,3 +110,15 @@ def test_a_schedule_that_never_fires_is_told_by_the_push(cli: Cli, folder: Path)
     assert "`cron: 0 0 31 2 *` never fires" in pushed.stderr
     never = json.loads(cli("push", str(folder), "--json").stdout)["never"]
     assert never == ["`cron: 0 0 31 2 *`", "`at: 2020-01-01T00:00:00Z`"]
+
+
+def test_a_paused_routine_is_shown_as_one(cli: Cli, folder: Path) -> None:
+    front = "on:\n  - schedule: {every: 1d}\n"
+    (folder / "ROUTINE.md").write_text(f"---\nname: digest\nagent: steps\n{front}---\n```bash\ntrue\n```\n")
+    assert json.loads(cli("routine", "show", str(folder), "--json").stdout)["pushed"] is None
+    cli("push", str(folder))
+    assert json.loads(cli("routine", "show", str(folder), "--json").stdout)["pushed"]["paused"] is None
+    cli("routine", "pause", "digest", "--reason", "the wiki moves")
+    assert "paused: the wiki moves; `tickover routine resume digest`" in cli("routine", "show", str(folder)).stdout
+    assert "paused" in cli("routine", "list", str(folder.parent)).stdout
+    assert "paused  the wiki moves" in cli("routine", "next", str(folder)).stderr
