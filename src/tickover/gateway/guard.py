@@ -22,6 +22,8 @@ _DERIVED = ("set-cookie", "set-cookie2")
 """Fields of an answer that hand out what stands for a credential."""
 _MOST_FORMS = 16
 
+Held = Callable[[], tuple[bytes, ...]]
+
 
 class Guard:
     """The rules of one run, and its credentials by name. Every method is one protection.
@@ -29,7 +31,7 @@ class Guard:
     `held` returns values that others hold, in a fixed order: no server may say them to this run (keyring.py).
     """
 
-    def __init__(self, egress: Egress, values: Values, held: Callable[[], tuple[bytes, ...]] = tuple) -> None:
+    def __init__(self, egress: Egress, values: Values, held: Held = tuple) -> None:
         self._egress = egress
         self._values = values
         self._held = held

@@ -38,6 +38,7 @@ from tickover.core.receipt import Head, Identity, Link, verify
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
+from tickover.gateway.keyring import Keyring
 from tickover.gateway.letters import read_egress
 from tickover.gateway.loop import run
 from tickover.gateway.session import Passport, Sealed
@@ -58,6 +59,7 @@ class Server:
         self._receipts_key = receipts_key(key)
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
+        self._keyring = Keyring()
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._rung: dict[int, asyncio.Future[list[str]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
@@ -127,7 +129,11 @@ class Server:
         async def ring() -> list[str]:
             return await self._ring(name)
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring)
+        def held() -> tuple[bytes, ...]:
+            return self._keyring.for_run(passport.run)
+
+        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring, held=held)
+        self._keyring.hold(name, passport.run, session.values.every())
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -145,6 +151,7 @@ class Server:
         session = self._sessions.pop(message["session"], None)
         if session is not None:
             await session.close()
+            self._keyring.drop(message["session"])
             self._forsaken.discard(message["session"])
             if all(each.passport.run != session.passport.run for each in self._sessions.values()):
                 self._chains.pop(session.passport.run, None)
