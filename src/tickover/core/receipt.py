@@ -169,22 +169,16 @@ def _same(one: str, other: str) -> bool:
 
 def canonical_json(value: JsonValue) -> bytes:
     """Write JSON in one way, that outlives a store: keys sorted, 1.0 as 1, half a surrogate pair as ?."""
-    return _CANONICAL.encode(_plain(value)).encode("ascii")
-
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-_AS_THEY_ARE = frozenset({int, bool, type(None)})
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _plain(value: Any) -> Any:
-    if type(value) in _AS_THEY_ARE:
-        return value
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
-        return {_plain(key): inner if type(inner) in _AS_THEY_ARE else _plain(inner) for key, inner in value.items()}
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 

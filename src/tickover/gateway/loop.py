@@ -1,7 +1,7 @@
 """The event loop that the gateway's process turns: uvloop's where it is installed, else asyncio's own.
 
-The extra `server` brings uvloop; the base install does without (docs/decisions/0009-event-loop.md). Nothing else here
-knows which of the two it is.
+An interpreter that uvloop has no build for does without (docs/decisions/0009-event-loop.md). Nothing else here knows
+which of the two it is.
 """
 
 from __future__ import annotations
