@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -133,7 +134,7 @@ async def way(monkeypatch: pytest.MonkeyPatch, gone: frozenset[str]) -> AsyncIte
 
     dialler = ToTheListener(resolve=resolve, screen=unscreened if "screened" in gone else core_screen)
     dialler.port = port
-    listener = plane.socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     passages: list[Passage] = []
     made = Plane(
         judge=let_through if "listed" in gone else policy.judge,
