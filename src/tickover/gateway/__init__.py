@@ -43,10 +43,11 @@ What makes it a process of its own, one for all runs:
     channel.py       messages and descriptors between the two
     letters.py       an Egress as JSON
     server.py        the process: requests in, what was seen out
+    loop.py          the event loop that it turns
     traffic.py       one session there: its plane, its inspector, its fence
     chain.py         a run's receipts, numbered and linked
     denials.py       what was denied, counted
-    values.py        the keys
+    values.py        the keys                         keyring.py   what anybody holds, so that nobody reads it
     sql.py, postgres.py   a database, asked for a check: how many rows
     own.py           this machine's addresses
     packages.py      the preset `packages`: what this machine's package managers say

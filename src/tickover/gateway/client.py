@@ -38,12 +38,14 @@ ENDED: Final = "the gateway's process ended"
 class GatewayClient:
     """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it.
 
-    `report` is told of each life that ended by itself.
+    `report` is told of each life that ended by itself. `loop` names the event loop that the process is to turn
+    (gateway/loop.py), for who must have that one.
     """
 
-    def __init__(self, key_file: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, key_file: str, *, loop: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self.report: Callable[[BaseException], None] = lambda _error: None
         self._key_file = key_file
+        self._loop = loop
         self._clock = clock
         self._pauses = Pauses()
         self._began: float | None = None
@@ -95,7 +97,7 @@ class GatewayClient:
                 self._process = None
             if self._process is None:
                 await self._pause()
-                self._process = await GatewayProcess.start(self._key_file)
+                self._process = await GatewayProcess.start(self._key_file, self._loop)
             return self._process
 
     async def _pause(self) -> None:
@@ -122,12 +124,12 @@ class GatewayProcess:
         self._channel = Channel(end, self._received, self._lost)
 
     @classmethod
-    async def start(cls, key_file: str) -> GatewayProcess:
+    async def start(cls, key_file: str, loop: str = "") -> GatewayProcess:
         """Start it and wait until it serves. Raises GatewayGone, or what keeps it from its key."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         process = subprocess.Popen(  # noqa: ASYNC220 - it lives as long as we do
-            [sys.executable, "-I", "-m", "tickover.gateway", key_file],
+            [sys.executable, "-I", "-m", "tickover.gateway", key_file, *([loop] if loop else [])],
             stdin=theirs.fileno(), start_new_session=True, env={"PATH": "/usr/bin:/bin", **environment},
         )  # fmt: skip
         theirs.close()

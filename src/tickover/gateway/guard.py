@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tickover.core.egress import CredentialForm, Egress
@@ -14,19 +14,27 @@ from tickover.gateway.base import Values
 from tickover.gateway.credential import PLACEHOLDER, dressed, says_who, speaks_git, stripped
 from tickover.gateway.fields import Fields
 from tickover.gateway.http1 import Request
+from tickover.gateway.keyring import can_be_told
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import SHORTEST, Forms, Scrubber
 
 _DERIVED = ("set-cookie", "set-cookie2")
 """Fields of an answer that hand out what stands for a credential."""
+_MOST_FORMS = 16
+
+Held = Callable[[], tuple[bytes, ...]]
 
 
 class Guard:
-    """The rules of one run, and its credentials by name. Every method is one protection."""
+    """The rules of one run, and its credentials by name. Every method is one protection.
 
-    def __init__(self, egress: Egress, values: Values) -> None:
+    `held` returns values that others hold, in a fixed order: no server may say them to this run (keyring.py).
+    """
+
+    def __init__(self, egress: Egress, values: Values, held: Held = tuple) -> None:
         self._egress = egress
         self._values = values
+        self._held = held
         self._seen: dict[str, dict[bytes, None]] = {}
         self._forms: dict[tuple[bytes, ...], Forms] = {}
 
@@ -49,7 +57,7 @@ class Guard:
         if any(PLACEHOLDER in value for _, value in fields):
             raise Refusal(403, "placeholder", "a placeholder stands in a header, where no credential belongs")
         asked = replace(asked, fields=Fields(fields))
-        return self.unhidden(asked) if self.secrets(asked.host) else asked
+        return self.unhidden(asked) if self.secrets(asked.host) or self.foreign() else asked
 
     def unhidden(self, asked: Asked) -> Asked:
         """Ask for an answer in which a secret could be seen: plain, whole, in no odd character set."""
@@ -99,9 +107,14 @@ class Guard:
                 self._value(name)
         return tuple(value for name in sorted(filter(None, names)) for value in self._seen.get(name, ()))
 
+    def foreign(self) -> tuple[bytes, ...]:
+        """Return every value that some session of this gateway holds: a server may say it that got it elsewhere."""
+        return self._held()
+
     def scrubber(self, host: str) -> Scrubber | None:
-        """Return what blots the host's secrets out of one answer; None if it knows none."""
-        return self._scrubber(self.secrets(host))
+        """Return what blots secrets out of one answer, the host's and everybody's; None if there are none."""
+        own, foreign = self.secrets(host), self.foreign()
+        return self._scrubber(tuple(dict.fromkeys((*own, *foreign))) if foreign else own)
 
     def keeps(self, name: str) -> bool:
         """Say whether a field of an answer may be passed on where a credential is in play."""
@@ -109,7 +122,8 @@ class Guard:
 
     def redact(self, text: str) -> str:
         """Take every secret of this run out of a text that is kept."""
-        scrubber = self._scrubber(tuple(value for values in self._seen.values() for value in values))
+        seen = (value for values in self._seen.values() for value in values)
+        scrubber = self._scrubber(tuple(dict.fromkeys((*seen, *self.foreign()))))
         return scrubber.whole(text.encode("utf-8", "replace")).decode("utf-8", "replace") if scrubber else text
 
     # The values.
@@ -118,6 +132,8 @@ class Guard:
         if not secrets:
             return None
         if secrets not in self._forms:
+            if len(self._forms) >= _MOST_FORMS:  # what others hold changes as their sessions come and go
+                self._forms.clear()
             self._forms[secrets] = Forms(secrets)
         return Scrubber(self._forms[secrets])
 
@@ -132,7 +148,7 @@ class Guard:
             value = self._values.value(credential)
         except TickoverError as error:
             raise Refusal(503, "credential", f"the credential `{credential}` has no value: {error.code}") from error
-        if len(value) < SHORTEST or not value.isascii() or not value.decode("ascii").isprintable():
+        if not can_be_told(value):
             says = f"the value of `{credential}` is no line of {SHORTEST} or more printable ASCII characters"
             raise Refusal(503, "credential", says)
         self._seen.setdefault(credential, {})[value] = None

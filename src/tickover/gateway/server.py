@@ -40,7 +40,9 @@ from tickover.core.sql import SqlQuestion
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
+from tickover.gateway.keyring import Keyring
 from tickover.gateway.letters import read_egress
+from tickover.gateway.loop import run
 from tickover.gateway.session import Passport, Sealed
 from tickover.gateway.traffic import Traffic
 from tickover.gateway.values import key_of_instance, receipts_key
@@ -59,6 +61,7 @@ class Server:
         self._receipts_key = receipts_key(key)
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
+        self._keyring = Keyring()
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
         self._rung: dict[int, asyncio.Future[list[str]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
@@ -129,7 +132,11 @@ class Server:
         async def ring() -> list[str]:
             return await self._ring(name)
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring)
+        def held() -> tuple[bytes, ...]:
+            return self._keyring.for_run(passport.run)
+
+        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring, held=held)
+        self._keyring.hold(name, passport.run, session.values.every())
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -151,6 +158,7 @@ class Server:
         session = self._sessions.pop(message["session"], None)
         if session is not None:
             await session.close()
+            self._keyring.drop(message["session"])
             self._forsaken.discard(message["session"])
             if all(each.passport.run != session.passport.run for each in self._sessions.values()):
                 self._chains.pop(session.passport.run, None)
@@ -245,7 +253,7 @@ def _harden() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve on descriptor 0, a socketpair's end; the argument is the path of the key file."""
+    """Serve on descriptor 0, a socketpair's end; arguments: the path of the key file, and maybe a loop's name."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's keys are for our parent
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
@@ -260,5 +268,5 @@ def main(arguments: list[str]) -> int:
         told = error.as_dict() if isinstance(error, TickoverError) else {"code": "gateway.key", "message": str(error)}
         end.sendall(json.dumps({"id": 0, "error": told}).encode() + b"\n")
         return 1
-    asyncio.run(serve(end, key))
+    run(serve(end, key), *arguments[1:])
     return 0

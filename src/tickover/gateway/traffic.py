@@ -28,6 +28,7 @@ from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
+from tickover.gateway.guard import Guard, Held
 from tickover.gateway.inspect import Inspector
 from tickover.gateway.internal import Internal
 from tickover.gateway.mcp.connect import Outfit, Servers
@@ -65,9 +66,14 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 
 
 class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges."""
+    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges.
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring) -> None:
+    `held` returns what any session holds, so that no server says it to this one.
+    """
+
+    def __init__(
+        self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring, held: Held
+    ) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -88,13 +94,14 @@ class Traffic:
             counts=chain.counts, numbers=numbers, clock=time.time,
         )  # fmt: skip
         outfit = Outfit(
-            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience(), held
         )  # fmt: skip
         self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
+            guard=Guard(passport.egress, self.values, held),
             meter=Meter(
                 passport.egress.budget, passport.egress.prices, prices(), passport.spent,
                 lambda called: tell("called", called=asdict(called)),

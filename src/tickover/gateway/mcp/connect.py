@@ -12,7 +12,7 @@ from tickover.gateway.base import TellDenial, Values
 from tickover.gateway.calls import Calls
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
-from tickover.gateway.guard import Guard
+from tickover.gateway.guard import Guard, Held
 from tickover.gateway.mcp.base import Connect, NotSent, Upstream
 from tickover.gateway.mcp.face import Face, Means
 from tickover.gateway.mcp.faces import Faces, denial_of
@@ -31,6 +31,8 @@ class Outfit:
     dialler: Dialler
     context: ssl.SSLContext
     patience: Patience
+    held: Held = tuple
+    """What others hold (gateway/keyring.py)."""
 
 
 class Servers:
@@ -42,7 +44,7 @@ class Servers:
         self._calls = calls
         faces = {}
         for server in outfit.egress.servers:
-            guard = Guard(replace(outfit.egress, policy=server.policy), outfit.values)
+            guard = Guard(replace(outfit.egress, policy=server.policy), outfit.values, outfit.held)
             if server.url:
                 road = Road(server, self._pool, guard, outfit.fence, outfit.patience)
                 self._connects[server.name] = _road_taken(road)
