@@ -58,10 +58,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"isolation": "microvm"}, "isolation"),
         ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
-        (
-            {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
-            "connectors.slack.required",
-        ),
         ({"watch": {"init": "1s"}}, "watch"),
         ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),

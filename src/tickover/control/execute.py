@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
+from tickover.control.account import tell_accounts
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
@@ -41,9 +42,10 @@ from tickover.core.event import (
     RunSkipped,
     VerdictReached,
 )
-from tickover.core.finding import FindingCode, found
+from tickover.core.finding import Finding, FindingCode, found
 from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside, unknown_writes
+from tickover.core.required import required_missing
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
@@ -133,6 +135,8 @@ class Attempt:
         async with self.walk.timed(Phase.PREFLIGHT):
             await require_grants(self.house, self.accepted)
             await self.ways.learn()
+            accounts = tell_accounts(self.house, self.routine, self.record, self.kept, self.ways)
+            await self.walk.unless_cancelled(accounts)
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record, self.kept))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
@@ -182,7 +186,8 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
-        await self.record.add(*map(FindingReported.of, (*findings_outside(row, self.routine), *repaired(row))))
+        unasked = [*findings_outside(row, self.routine), *repaired(row), *await self._required(row)]
+        await self.record.add(*map(FindingReported.of, unasked))
         row = self.record.row()
         verdict = decide(
             self.judge.contract,
@@ -198,6 +203,12 @@ class Attempt:
         )
         await self.record.add(reached)
         return verdict.outcome
+
+    async def _required(self, row: RunRow) -> list[Finding]:
+        if not any(each.required for each in self.routine.connectors.values()):
+            return []
+        instance = await asyncio.to_thread(self.house.instance)
+        return [*required_missing(row, self.routine, instance.connectors)]
 
     async def _again(self, cause: Cause | None, outcome: Outcome) -> Retry | None:
         retry = self.routine.retry
