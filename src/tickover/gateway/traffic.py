@@ -18,6 +18,7 @@ from tickover.core.host import is_internal
 from tickover.core.mcp import PATH as MCP
 from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
+from tickover.core.sql import SqlQuestion
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
 from tickover.gateway.bell import STOP, Ring, StopBell
@@ -36,6 +37,7 @@ from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
+from tickover.gateway.sql import SqlError, count_rows
 from tickover.gateway.values import SealedValues
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
@@ -79,7 +81,7 @@ class Traffic:
         self.values = SealedValues(key, passport.sealed)
         self.ledger = SessionLedger(chain, keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
-        dialler = Dialler(screen=screen_as_this_machine)
+        self._dialler = dialler = Dialler(screen=screen_as_this_machine)
         numbers = itertools.count(1)
         calls = Calls(
             ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
@@ -131,6 +133,16 @@ class Traffic:
             raise ValueError("a door has a password")
         listener.setblocking(False)
         await self._plane.open(Listeners(proxy=listener, password=password))
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, as the verifier."""
+        if self.passport.identity is not Identity.VERIFIER or not self._fence.passes():
+            raise SqlError("sql.denied", "only the verifier asks a database, and only while it holds its run")
+        passport = self.passport
+        return await count_rows(
+            question, policy=passport.egress.policy, values=self.values, fence=self._fence, dialler=self._dialler,
+            roots=passport.roots,
+        )  # fmt: skip
 
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
