@@ -38,6 +38,7 @@ from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
+from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
 from tickover.core.definition import Routine
@@ -132,6 +133,7 @@ class Tickover:
         self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
+        self._accounts = Accounts()
         self.gateway = GatewayClient(str(home / KEY_FILE))
         self.lease_s = TTL
         """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
@@ -183,6 +185,7 @@ class Tickover:
             raise RuntimeError("opened without a sandbox")
         return House(
             data=self.home,
+            accounts=self._accounts,
             owner=this_process(),
             is_gone=is_gone,
             store=self.store,

@@ -20,7 +20,7 @@ _DEFERRING: Final = frozenset({"exec", "tool_search", "ToolSearch"})
 """Tools by which a model looks for others that its request does not name (Codex 0.169, Claude Code 2.1)."""
 
 
-def required_missing(journal: Journal, run: str, attempt: int, servers: Sequence[McpServer]) -> list[Finding]:
+def tools_missing(journal: Journal, run: str, attempt: int, servers: Sequence[McpServer]) -> list[Finding]:
     """Find the required tools that were not offered to the model, or only ever refused, in an attempt."""
     wanted = [(server.name, tool) for server in servers for tool in server.required]
     if not wanted:

@@ -379,6 +379,16 @@ def _own_not_read(routine: Routine, instance: Instance) -> Iterator[TickoverErro
                 yield UsageError("credential.not_bound", text, where=Where(key=key))
 
 
+def account_egress_of(name: str, credential: str, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
+    """Make the way to ask a connector who its credential is: to its host alone, GET, with that credential alone.
+
+    Raises DefinitionErrors, and UsageError for a connector that this instance does not have.
+    """
+    entry = Asked(connected(name, instance.connectors, f"connectors.{name}").entry, f"connectors.{name}", inspect=True)
+    policy = policy_of([entry], presets, instance.network.rules(), _bindings([credential], instance))
+    return Egress(policy=policy, forms=_forms([credential], instance))
+
+
 def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
     """Yield a reading credential that may not go where its connector answers."""
     reading = instance.connectors[name].reading
