@@ -31,6 +31,8 @@ REPO = {"a": {"url": "https://x.test/a"}}
         {"environment": {"network": ["packages", "a.test", "*.b.test:8443"]}},
         {"environment": {"network": "observe"}},
         {"connectors": {"slack": {"tools": ["post_message"]}}, "may": [{"slack": {"tool": "post_message", "max": 1}}]},
+        {"connectors": {"mail": {"tools": ["send"], "required": ["send"]}}, "may": [{"mail": {"tool": "send"}}]},
+        {"expect": [{"sql": {"connector": "d", "query": "select 1"}}], "connectors": {"d": {}}},
         {"expect": [{"slack": {"channel": "C0ENG"}}, {"github": {"repo": "acme/app", "pull": 7, "review_by": "bot"}}]},
         {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
         {"limits": {"cost_usd": 1, "tokens": 1}},
@@ -56,16 +58,16 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
-        ({"connectors": {"s": {}}}, "connectors.s"),
         (
             {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
             "connectors.slack.required",
         ),
-        ({"may": [{"mail": {"tool": "send"}}]}, "may[0].mail"),
         ({"watch": {"init": "1s"}}, "watch"),
-        ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
-        ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
+        (
+            {"agent": "codex", "expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]},
+            "expect[0].file.stop_gate",
+        ),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:

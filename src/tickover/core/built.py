@@ -13,7 +13,8 @@ from tickover.core.check import Check, Gated
 from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
-from tickover.core.permission import PERMISSIONS
+from tickover.core.gate import AGENTS as GATED
+from tickover.core.gate import DEAF
 
 Verb = Literal["run", "push", "up"]
 
@@ -22,7 +23,7 @@ SPEAKING = frozenset({"claude-code", "codex", "loop", "acp"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github", "sql"})
 
 
 class Need(NamedTuple):
@@ -80,7 +81,11 @@ def _kinds(routine: Routine) -> Iterator[str]:
 
 
 def _stop_gates(routine: Routine) -> Iterator[str]:
-    return (f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate)
+    """Places of a gate whose agent could be told to go on, and is not yet. Of others it is an error (rules.py)."""
+    if routine.agent_name not in GATED | DEAF:
+        yield from (
+            f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate
+        )
 
 
 def _base(routine: Routine) -> Iterator[str]:
@@ -93,16 +98,10 @@ def _observes(routine: Routine) -> Iterator[str]:
         yield "environment.network"
 
 
-def _connector_writes(routine: Routine) -> Iterator[str]:
-    known = {*PERMISSIONS, *KINDS}
-    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in known)
-
-
 def _connectors(routine: Routine) -> Iterator[str]:
+    """Places of what must be there where nobody lists what is: an MCP server lists its tools."""
     for name, connector in routine.connectors.items():
-        if name not in KINDS:
-            yield f"connectors.{name}"
-        elif connector.required:
+        if name in KINDS and connector.required:
             yield f"connectors.{name}.required"
 
 
@@ -120,8 +119,7 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("may.CONNECTOR", EVERY, _connector_writes),
-    Need("connectors.NAME", EVERY, _connectors),
+    Need("connectors.NAME.required", EVERY, _connectors),
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -17,14 +17,17 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from tickover.core.callback import Callback
 from tickover.core.caps import CapSettings
-from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
-from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
+from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck, SqlCheck
+from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules, read_by
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.gate import gated
 from tickover.core.host import HostError
+from tickover.core.mcp import tool_rules
+from tickover.core.mcp_way import servers_of
 from tickover.core.metering import Budget
 from tickover.core.network import (
     CREDENTIAL_PORTS,
@@ -166,9 +169,11 @@ class Instance(Strict):
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
-        for name in self.connectors:
-            if name not in KINDS:
-                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}"
+        for name, each in self.connectors.items():
+            if (name in KINDS) is each.own:
+                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, others with `mcp` or `sql`"
+                if each.own:
+                    text = f"the connector `{name}` is known: give yours another name"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
         return self
 
@@ -193,8 +198,8 @@ def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str,
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
     for name in routine.connectors:
         settings = instance.connectors.get(name)
-        if settings is not None and settings.credential is not None:
-            asked.setdefault(settings.credential, []).append(f"connectors.{name}")
+        if settings is not None and settings.sent is not None:
+            asked.setdefault(settings.sent, []).append(f"connectors.{name}")
     return asked
 
 
@@ -202,8 +207,8 @@ def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]
     """Return each credential that checks read a connector with, and the checks: only the verifier is given it."""
     asked: dict[str, list[str]] = {}
     for key, check in checks_of(routine):
-        settings = instance.connectors.get(check.kind)
-        if settings is not None and settings.reading is not None and check.kind in KINDS:
+        settings = instance.connectors.get(read_by(check) or "")
+        if settings is not None and settings.reading is not None:
             asked.setdefault(settings.reading, []).append(key)
     return asked
 
@@ -221,6 +226,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     problems = list(_unknown(credentials, instance))
     rules = _rules(routine, instance, problems)
     connectors = _connectors(routine, instance, problems)
+    servers = servers_of(routine, instance.connectors, _to_server(instance, presets), problems)
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
@@ -228,7 +234,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         [*asked_by(routine.environment, routine.may, routine.repositories), *connectors, *agent.asked],
         presets,
         instance.network.rules(),
-        _bindings(credentials, instance),
+        _bindings(_carried(routine, instance), instance),
         observe=routine.environment.network == "observe",
     )
     problems += _no_budget(routine, presets, agent)
@@ -237,18 +243,44 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     problems += (
         UsageError("receipt.unseen", why, where=Where(key=f"{key}.to"))
         for key, check in receipts
-        if (why := unseen(check, policy))
+        if (why := unseen(check, policy, servers))
     )
     if problems:
         raise DefinitionErrors(problems)
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=policy,
+        policy=replace(policy, internal=bool(servers or gated(routine))),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
+        servers=servers,
     )
+
+
+def _carried(routine: Routine, instance: Instance) -> list[str]:
+    """List the credentials that go with requests of the agent's own: not those that only MCP servers are asked with."""
+    bare = instance.model_copy(
+        update={"connectors": {name: each for name, each in instance.connectors.items() if not each.mcp}}
+    )
+    return list(credentials_of(routine, bare))
+
+
+def _to_server(instance: Instance, presets: Mapping[str, Preset]) -> Callable[[str, str, str | None], NetworkPolicy]:
+    """Return what makes the gateway's own way to an MCP server: of `host:port`, who asks, and the credential."""
+    rules = replace(instance.network.rules(), tunnel=())  # for clients that pin certificates, and we do not
+
+    def way(entry: str, by: str, credential: str | None) -> NetworkPolicy:
+        carried = [credential] if credential in instance.credentials else []
+        policy = policy_of([Asked(entry, by, inspect=True)], presets, rules, _bindings(filter(None, carried), instance))
+        host, _, port = entry.rpartition(":")
+        if carried and credential not in policy.credentials_for(host, int(port)):
+            text = f"the credential `{credential}` may not go to {entry}"
+            hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
+            raise UsageError("credential.not_bound", text, hint=hint, where=Where(key=by))
+        return policy
+
+    return way
 
 
 def _no_budget(routine: Routine, presets: Mapping[str, Preset], agent: Reach) -> Iterator[TickoverError]:
@@ -320,8 +352,8 @@ def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Pre
 def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
     """Yield a reading credential that may not go where its connector answers."""
     reading = instance.connectors[name].reading
-    _, host, port = read_origin(connected(name, instance.connectors, entry.by).url)
-    if reading is not None and reading not in policy.credentials_for(host, port):
+    host, _, port = entry.entry.rpartition(":")
+    if reading is not None and reading not in policy.credentials_for(host, int(port)):
         text = f"the credential `{reading}` of the connector `{name}` may not go to {host}:{port}"
         hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
         yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=entry.by))
@@ -376,7 +408,14 @@ def _of_connector(
     routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
 ) -> tuple[Rule, ...]:
     key = f"may[{index}].{permission.kind}"
-    rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
+    if permission.kind not in KINDS and permission.kind in instance.connectors:
+        if instance.connectors[permission.kind].sql:
+            text = f"`{permission.kind}` is a database: checks read it, and nothing can be changed through it"
+            raise UsageError("connector.reads_only", text, where=Where(key=key))
+        tool_rules(index, permission)
+        rules: tuple[Rule, ...] = ()  # the server's own (core/mcp.py): its calls are no requests of the agent's
+    else:
+        rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
     if permission.tool not in routine.connectors[permission.kind].tools:
         text = f"`{permission.tool}` is not in `connectors.{permission.kind}.tools`"
         raise UsageError("connector.not_offered", text, where=Where(key=f"{key}.tool"))
@@ -384,10 +423,16 @@ def _of_connector(
 
 
 def _connectors(routine: Routine, instance: Instance, problems: list[TickoverError]) -> list[Asked]:
-    """List the hosts of a routine's connectors: all that goes to them is read."""
+    """List the hosts of a routine's connectors: all that goes to them is read. The gateway asks MCP servers itself."""
     asked = []
     for name, offered in routine.connectors.items():
         key = f"connectors.{name}"
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.sql and offered.tools:
+            text = f"`{name}` is a database: checks read it, and it has no tools"
+            problems.append(UsageError("connector.unknown_key", text, where=Where(key=f"{key}.tools")))
+        if settings is not None and settings.own:
+            continue
         try:
             asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
         except UsageError as error:
@@ -404,18 +449,29 @@ def _read_back(routine: Routine, instance: Instance, problems: list[TickoverErro
     """Return the hosts that checks of connectors ask, by connector."""
     asked: dict[str, Asked] = {}
     for key, check in checks_of(routine):
-        if check.kind not in KINDS:
+        name = read_by(check)
+        if name is None:
             continue
         try:
-            asked.setdefault(
-                check.kind, Asked(connected(check.kind, instance.connectors, key).entry, key, inspect=True)
-            )
+            asked.setdefault(name, Asked(_place(name, check, instance, key), key, inspect=True))
             if isinstance(check, GitHubCheck) and "{{" not in check.repo and not REPO.fullmatch(check.repo):
                 text = f"{check.repo} is no repository: it is OWNER/NAME"
                 problems.append(UsageError("connector.repo", text, where=Where(key=f"{key}.repo")))
         except UsageError as error:
             problems.append(error)
     return asked
+
+
+def _place(name: str, check: Check, instance: Instance, key: str) -> str:
+    """Return the `host:port` that a check of a connector asks. Raises UsageError with its place."""
+    if not isinstance(check, SqlCheck):
+        return connected(name, instance.connectors, key).entry
+    settings = instance.connectors.get(name)
+    if settings is None or settings.sql is None:
+        hint = f"tickover.yaml: `connectors: {{{name}: {{sql: {{url: ..., credential: NAME}}}}}}`"
+        text = f"this instance has no database `{name}`"
+        raise UsageError("connector.unknown", text, hint=hint, where=Where(key=f"{key}.connector"))
+    return settings.sql.entry
 
 
 def _repositories(repositories: Mapping[str, Repository], problems: list[TickoverError]) -> tuple[Target, ...]:

@@ -6,14 +6,16 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     open     a passport (gateway/session.py) -> the authority's certificate
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
+    rows     a question to a database -> how many
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`. When the channel ends,
-so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`, and `rung` (answered with
+`{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). When the channel ends, so do we: nothing
+passes.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from pydantic import TypeAdapter
 from tickover.core.errors import TickoverError
 from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
+from tickover.core.sql import SqlQuestion
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
@@ -57,6 +60,7 @@ class Server:
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._rung: dict[int, asyncio.Future[list[str]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +69,7 @@ class Server:
             "open": self._open,
             "listen": self._listen,
             "door": self._door,
+            "rows": self._rows,
             "close": self._close,
             "verify": self._verify,
         }
@@ -78,6 +83,10 @@ class Server:
             _, waiting = self._waiting.pop(message["durable"], ("", None))
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        elif "heard" in message:
+            rung = self._rung.get(message["heard"])
+            if rung is not None and not rung.done():
+                rung.set_result(message["says"])
         elif message["do"] in {"renew", "cut"}:  # at once, in order: no task of a request may be ahead of it
             session = self._sessions.get(message["session"])
             if session is not None and message["do"] == "renew":
@@ -117,7 +126,10 @@ class Server:
         def tell(event: str, **parts: Any) -> None:
             self._post({"event": event, "session": name, **parts})
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell)
+        async def ring() -> list[str]:
+            return await self._ring(name)
+
+        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring)
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -130,6 +142,10 @@ class Server:
         listener = socket.socket(fileno=os.dup(descriptor))
         await self._sessions[message["session"]].door(listener, message["password"])
         return {}
+
+    async def _rows(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
+        question = SqlQuestion(**{**message["question"], "values": tuple(message["question"]["values"])})
+        return {"rows": await self._sessions[message["session"]].count_rows(question)}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
         session = self._sessions.pop(message["session"], None)
@@ -151,6 +167,17 @@ class Server:
     def _post(self, message: Message) -> None:
         if self._channel.open:
             self._channel.post(message)
+
+    async def _ring(self, session: str) -> list[str]:
+        """Ask the other side what an agent hears that wants to stop. Whoever waits ends with its connection."""
+        self._serial += 1
+        number = self._serial
+        self._rung[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._post({"event": "rung", "session": session, "number": number})
+            return await self._rung[number]
+        finally:
+            del self._rung[number]
 
     async def _durable(self, session: str, message: Message) -> None:
         """Send and wait until the other side says that it is kept. Raises LedgerError."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
 from tickover.core.metering import NOTHING, Spent
 from tickover.core.receipt import Broken, Head, Identity, Link
+from tickover.core.sql import SqlQuestion
 
 
 class GatewayGone(TickoverError):  # noqa: N818 - a state of the machine, not a fault of the caller
@@ -117,6 +118,10 @@ class Reached:
     rule: str
 
 
+Bell: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
+"""Rung by an agent that wants to stop; returns what it is told, nothing where it may. Never raises."""
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -154,8 +159,14 @@ class Session(Protocol):
         They are the gateway's from now on; ours are closed. Raises GatewayGone.
         """
 
+    def hang(self, bell: Bell) -> None:
+        """Let `POST http://tickover.internal/stop` ring a bell. Without one, every agent may stop."""
+
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database that its `Egress` lets it reach. Raises TickoverError (`sql.*`), GatewayGone."""
 
     def renew(self, deadline: float) -> None:
         """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""

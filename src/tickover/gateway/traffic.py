@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,21 +14,30 @@ from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Final
 
-from tickover.core.network import WEB_PORTS, Route
+from tickover.core.host import is_internal
+from tickover.core.mcp import PATH as MCP
+from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
+from tickover.core.sql import SqlQuestion
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
+from tickover.gateway.bell import STOP, Ring, StopBell
+from tickover.gateway.calls import Calls
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.internal import Internal
+from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
-from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.patience import Patience
+from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
+from tickover.gateway.sql import SqlError, count_rows
 from tickover.gateway.values import SealedValues
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
@@ -54,9 +65,9 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 
 
 class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
+    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges."""
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -70,16 +81,26 @@ class Traffic:
         self.values = SealedValues(key, passport.sealed)
         self.ledger = SessionLedger(chain, keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
-        dialler = Dialler(screen=screen_as_this_machine)
+        self._dialler = dialler = Dialler(screen=screen_as_this_machine)
+        numbers = itertools.count(1)
+        calls = Calls(
+            ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
+            counts=chain.counts, numbers=numbers, clock=time.time,
+        )  # fmt: skip
+        outfit = Outfit(
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+        )  # fmt: skip
+        self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
-            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
             meter=Meter(
                 passport.egress.budget, passport.egress.prices, prices(), passport.spent,
                 lambda called: tell("called", called=asdict(called)),
             ),
         )  # fmt: skip
+        self._internal = Internal({STOP: StopBell(ring), MCP: self.servers.handler}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -87,13 +108,17 @@ class Traffic:
             fence=self._fence,
             tell=self._passed,
             dialler=dialler,
-            inspect=self._inspector,
+            inspect=self._read,
         )
         self._beat = asyncio.get_running_loop().call_later(SEAL_S, self._every_few_seconds)
 
     @property
     def authority(self) -> bytes:
         return self._authority.pem
+
+    async def _read(self, arrival: Arrival) -> None:
+        """Read requests: those to our own name are answered here, all others inspected."""
+        await (self._internal if arrival.decision.code == INTERNAL_CODE else self._inspector)(arrival)
 
     async def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Begin to serve the sandbox's listeners, in the order of the port's `listen`."""
@@ -109,6 +134,16 @@ class Traffic:
         listener.setblocking(False)
         await self._plane.open(Listeners(proxy=listener, password=password))
 
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, as the verifier."""
+        if self.passport.identity is not Identity.VERIFIER or not self._fence.passes():
+            raise SqlError("sql.denied", "only the verifier asks a database, and only while it holds its run")
+        passport = self.passport
+        return await count_rows(
+            question, policy=passport.egress.policy, values=self.values, fence=self._fence, dialler=self._dialler,
+            roots=passport.roots,
+        )  # fmt: skip
+
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
         if not self._fence.renew(deadline):
@@ -122,6 +157,7 @@ class Traffic:
         """End every connection, then tell what is left to be told."""
         self._beat.cancel()
         await self._plane.close()
+        await self.servers.close()
         await self._inspector.close()
         self._denials.flush()
         self._seal()
@@ -141,6 +177,8 @@ class Traffic:
 
     def _tell_reached(self, host: str, port: int) -> None:
         place = (host, port)
+        if is_internal(host):
+            return
         if self.passport.identity is Identity.VERIFIER or place in self._reached or len(self._reached) >= MOST_REACHED:
             return
         self._reached.add(place)
