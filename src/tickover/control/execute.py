@@ -26,6 +26,7 @@ from tickover.control.keepsake import keep_workspace
 from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
+from tickover.control.required import required_missing
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
 from tickover.control.walk import Walk
@@ -183,6 +184,10 @@ class Attempt:
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
         await self.record.add(*map(FindingReported.of, (*findings_outside(row, self.routine), *repaired(row))))
+        if all(each.code is not FindingCode.REQUIRED_MISSING for each in row.findings_of_attempt()):
+            journal, servers = self.house.store.journal, self.ways.agent.servers
+            missing = await asyncio.to_thread(required_missing, journal, self.record.run, self.number, servers)
+            await self.record.add(*map(FindingReported.of, missing))
         row = self.record.row()
         verdict = decide(
             self.judge.contract,
