@@ -1,0 +1,6 @@
+"""MCP as the gateway speaks it: message by message, each one read, judged and written anew.
+
+What it is made of, from the outside in:
+
+    base.py        the port: a conversation with an MCP server
+"""
