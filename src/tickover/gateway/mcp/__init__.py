@@ -3,4 +3,5 @@
 What it is made of, from the outside in:
 
     base.py        the port: a conversation with an MCP server
+    stdio.py       a server that is a program, in a sandbox of its own
 """
