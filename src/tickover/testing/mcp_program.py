@@ -45,10 +45,8 @@ def call(number: object, name: str, given: dict[str, str], token: object) -> Non
         data = given["body"].encode() if "body" in given else None
         headers = {"authorization": f"Bearer {os.environ.get('TOKEN', '')}", "content-type": "application/json"}
         try:
-            with urllib.request.urlopen(  # noqa: S310 - a double
-                urllib.request.Request(given["url"], data=data, headers=headers),
-                timeout=60,
-            ) as answer:
+            asked = urllib.request.Request(given["url"], data=data, headers=headers)  # noqa: S310 - a double
+            with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
                 said = f"{answer.status} {answer.read(4096).decode()}"
         except OSError as error:
             say({"id": number, "result": text(error, failed=True)})
