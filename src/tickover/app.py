@@ -35,6 +35,7 @@ from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
+from tickover.control.vault import StoreVault
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
@@ -120,7 +121,7 @@ class Tickover:
         self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
-        self.gateway = GatewayClient(str(home / KEY_FILE))
+        self.gateway = GatewayClient(str(home / KEY_FILE), StoreVault(self.store.secrets, home))
         self.lease_s = TTL
         """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
         self._packages: asyncio.Task[Packages] | None = None

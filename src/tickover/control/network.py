@@ -372,5 +372,5 @@ async def passport_of(house: House, record: Scribe, kept: Holder, identity: Iden
 
 def sealed_of(house: House, egress: Egress) -> dict[str, Sealed]:
     """Return the credentials that may be put into requests, as they are stored. Raises SecretNotFoundError."""
-    records = [house.store.secrets.get(name) for name in egress.forms]
+    records = [house.store.secrets.get(name) for name in egress.values]
     return {each.name: Sealed(each.kind, each.sealed) for each in records}

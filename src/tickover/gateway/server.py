@@ -12,8 +12,8 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`. When the channel ends,
-so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`. `borrow` and `give_back` (a
+refresh token, answered likewise) are for the store. When the channel ends, so do we: nothing passes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import read_egress
+from tickover.gateway.oauth import Tokens
 from tickover.gateway.session import Passport, Sealed
 from tickover.gateway.traffic import Traffic
 from tickover.gateway.values import key_of_instance, receipts_key
@@ -52,11 +53,11 @@ class Server:
     """Every session of one client."""
 
     def __init__(self, end: socket.socket, key: bytes) -> None:
-        self._key = key
+        self._tokens = Tokens(key)
         self._receipts_key = receipts_key(key)
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
-        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._waiting: dict[int, tuple[str, asyncio.Future[Message]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +78,7 @@ class Server:
         if "durable" in message:
             _, waiting = self._waiting.pop(message["durable"], ("", None))
             if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+                waiting.set_result(message)
         elif message["do"] in {"renew", "cut"}:  # at once, in order: no task of a request may be ahead of it
             session = self._sessions.get(message["session"])
             if session is not None and message["do"] == "renew":
@@ -117,7 +118,8 @@ class Server:
         def tell(event: str, **parts: Any) -> None:
             self._post({"event": event, "session": name, **parts})
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell)
+        lender = _Lender(lambda message: self._durable("", message))
+        self._sessions[name] = session = Traffic(passport, self._tokens, chain, keep=keep, tell=tell, lender=lender)
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -152,17 +154,17 @@ class Server:
         if self._channel.open:
             self._channel.post(message)
 
-    async def _durable(self, session: str, message: Message) -> None:
-        """Send and wait until the other side says that it is kept. Raises LedgerError."""
+    async def _durable(self, session: str, message: Message) -> Message:
+        """Send and wait until the other side says that it is kept; return what it said. Raises LedgerError."""
         if session in self._forsaken:
             raise LedgerError("nobody keeps this run's receipts any more")
         self._serial += 1
         number = self._serial
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = session, waiting
         try:
             await self._channel.send({**message, "number": number})
-            await waiting
+            return await waiting
         except ChannelClosedError as error:
             raise LedgerError("the other side is gone") from error
         finally:
@@ -180,6 +182,26 @@ class Server:
         for name, session in self._sessions.items():
             session.cut("gateway_closed")
             self._forsake(name)
+
+
+class _Lender:
+    """Asks the other side for a stored value (the port `Lender`)."""
+
+    def __init__(self, ask: Callable[[Message], Awaitable[Message]]) -> None:
+        self._ask = ask
+
+    async def borrow(self, name: str) -> Sealed:
+        said = await self._ask({"event": "borrow", "name": name})
+        if "error" in said:
+            raise LedgerError(said["error"])
+        kind, value = said["sealed"]
+        return Sealed(kind, base64.b64decode(value))
+
+    async def give_back(self, name: str, sealed: Sealed | None) -> None:
+        written = None if sealed is None else [sealed.kind, base64.b64encode(sealed.value).decode()]
+        said = await self._ask({"event": "give_back", "name": name, "sealed": written})
+        if "error" in said:
+            raise LedgerError(said["error"])
 
 
 def read_passport(message: Message) -> Passport:

@@ -164,6 +164,19 @@ class Session(Protocol):
         """End it: connections first. Returns when the witness has heard everything. Idempotent."""
 
 
+class Vault(Protocol):
+    """The stored values, for the gateway that has to put another in the place of one (a refresh token, used up)."""
+
+    async def borrow(self, name: str) -> Sealed:
+        """Return the newest value. Nobody else gets it, in whatever process, before it is given back.
+
+        Raises TickoverError.
+        """
+
+    async def give_back(self, name: str, sealed: Sealed | None) -> None:
+        """Take it back; a new one is durable when this returns. Raises TickoverError."""
+
+
 class Gateway(Protocol):
     """The one process that lets anything out."""
 

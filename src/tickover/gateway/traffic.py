@@ -23,11 +23,13 @@ from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
 from tickover.gateway.meter import Meter
+from tickover.gateway.oauth import Lender, OAuthValues, Tokens, grants_of
 from tickover.gateway.own import screen_as_this_machine
+from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
-from tickover.gateway.values import SealedValues
+from tickover.gateway.token_request import Post
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
 """Loopback addresses that nothing listens at but the gateway: no route has to be made for them."""
@@ -56,7 +58,9 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 class Traffic:
     """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+    def __init__(
+        self, passport: Passport, tokens: Tokens, chain: Chain, *, keep: Keep, tell: Tell, lender: Lender
+    ) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -67,10 +71,12 @@ class Traffic:
         self._cut_told = False
         self._reached: set[tuple[str, int]] = set()
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
-        self.values = SealedValues(key, passport.sealed)
         self.ledger = SessionLedger(chain, keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
         dialler = Dialler(screen=screen_as_this_machine)
+        post = Post(dialler, self._fence, trusting(passport.roots), Patience())
+        forms = passport.egress.forms
+        self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, lender)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
