@@ -95,7 +95,8 @@ def in_force(egress: Egress) -> str:
         return "none"
     if egress.policy.observe:
         return "observe: every host, and each is told of"
-    return ", ".join(dict.fromkeys(str(opening.endpoint) for opening in egress.policy.openings))
+    hosts = (str(opening.endpoint) for opening in egress.policy.openings)
+    return ", ".join(dict.fromkeys([*hosts, *(f"mcp {server.name}" for server in egress.servers)]))
 
 
 def registries_of(packages: Packages, instance: Instance) -> Egress:
@@ -164,7 +165,8 @@ class Ways:
     def setup(self) -> Egress:
         """What the setup script may send: to the environment's hosts, and nothing that writes."""
         bare = self._routine.model_copy(update={"may": (), "expect": (), "noop": ()})
-        return egress_of(bare, self._instance, self._presets)
+        egress = egress_of(bare, self._instance, self._presets)
+        return replace(egress, servers=(), policy=replace(egress.policy, internal=False))
 
     @property
     def verifier(self) -> Egress:

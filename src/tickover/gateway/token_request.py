@@ -109,7 +109,7 @@ async def _answer(channel: Secure) -> tuple[int, bytes]:
         elif isinstance(event, Data):
             body += event.data
             if len(body) > _LARGEST:
-                raise Refusal(502, "too_large", "the answer is too large")
+                raise Refusal(502, "large_head", "the answer is too large")
         elif isinstance(event, End):
             return status, bytes(body)
         elif event is None:

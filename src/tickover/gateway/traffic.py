@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network
-from typing import Final
+from typing import Final, NamedTuple
 
-from tickover.core.network import WEB_PORTS, Route
+from tickover.core.host import is_internal
+from tickover.core.mcp import PATH as MCP
+from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
+from tickover.gateway.bell import STOP, Ring, StopBell
+from tickover.gateway.calls import Calls
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.internal import Internal
+from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.oauth import Lender, OAuthValues, Tokens, grants_of
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.patience import Patience
-from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.token_request import Post
@@ -55,37 +63,58 @@ def trusting(roots: bytes) -> ssl.SSLContext:
     return upstream_context(roots)
 
 
-class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
+class Others(NamedTuple):
+    """Who is told and asked.
 
-    def __init__(
-        self, passport: Passport, tokens: Tokens, chain: Chain, *, keep: Keep, tell: Tell, lender: Lender
-    ) -> None:
+    `keep` makes a receipt durable, `tell` takes an event's name and parts, `ring` asks who
+    judges, `lender` has the stored values.
+    """
+
+    keep: Keep
+    tell: Tell
+    ring: Ring
+    lender: Lender
+
+
+class Traffic:
+    """One session."""
+
+    def __init__(self, passport: Passport, tokens: Tokens, chain: Chain, others: Others) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
         self._authority = RunAuthority(passport.run, now=datetime.now(UTC), below=below)
         self._chain = chain
         self._sealed_at = chain.head
-        self._tell = tell
+        self._tell = tell = others.tell
         self._cut_told = False
         self._reached: set[tuple[str, int]] = set()
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
-        self.ledger = SessionLedger(chain, keep)
+        self.ledger = SessionLedger(chain, others.keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
         dialler = Dialler(screen=screen_as_this_machine)
         post = Post(dialler, self._fence, trusting(passport.roots), Patience())
         forms = passport.egress.forms
-        self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, lender)
+        self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, others.lender)
+        numbers = itertools.count(1)
+        calls = Calls(
+            ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
+            counts=chain.counts, numbers=numbers, clock=time.time,
+        )  # fmt: skip
+        outfit = Outfit(
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+        )  # fmt: skip
+        self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
-            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
             meter=Meter(
                 passport.egress.budget, passport.egress.prices, prices(), passport.spent,
                 lambda called: tell("called", called=asdict(called)),
             ),
         )  # fmt: skip
+        self._internal = Internal({STOP: StopBell(others.ring), MCP: self.servers.handler}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -93,13 +122,17 @@ class Traffic:
             fence=self._fence,
             tell=self._passed,
             dialler=dialler,
-            inspect=self._inspector,
+            inspect=self._read,
         )
         self._beat = asyncio.get_running_loop().call_later(SEAL_S, self._every_few_seconds)
 
     @property
     def authority(self) -> bytes:
         return self._authority.pem
+
+    async def _read(self, arrival: Arrival) -> None:
+        """Read requests: those to our own name are answered here, all others inspected."""
+        await (self._internal if arrival.decision.code == INTERNAL_CODE else self._inspector)(arrival)
 
     async def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Begin to serve the sandbox's listeners, in the order of the port's `listen`."""
@@ -128,6 +161,7 @@ class Traffic:
         """End every connection, then tell what is left to be told."""
         self._beat.cancel()
         await self._plane.close()
+        await self.servers.close()
         await self._inspector.close()
         self._denials.flush()
         self._seal()
@@ -147,6 +181,8 @@ class Traffic:
 
     def _tell_reached(self, host: str, port: int) -> None:
         place = (host, port)
+        if is_internal(host):
+            return
         if self.passport.identity is Identity.VERIFIER or place in self._reached or len(self._reached) >= MOST_REACHED:
             return
         self._reached.add(place)

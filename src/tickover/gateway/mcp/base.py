@@ -7,7 +7,7 @@ wrote: a message is a value, and the adapter serialises it (`written`). It numbe
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, Protocol, TypeAlias
 
 from pydantic import JsonValue
@@ -25,16 +25,24 @@ class NotSent(Refusal):
     """Nothing of the message left: what it asks for was surely not done."""
 
 
+class Rejected(Refusal):
+    """The server answered, by a status of its own, that it did not take the message."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(502, "upstream_status", f"the server answered {code}")
+        self.code = code
+
+
 class Upstream(Protocol):
     """One conversation with a server. What it says is hostile."""
 
-    def send(self, message: Message) -> AsyncIterator[Message]:
+    def send(self, message: Message) -> AsyncGenerator[Message, None]:
         """Send a message; yield what the server says because of it, as it comes.
 
         For a request the last one yielded is its answer (`id` is the same). Before it may come notifications, and
         requests of the server's own, which are answered by another `send` meanwhile. For a notification or an answer
-        nothing has to be yielded. Closing the iterator early gives the exchange up. Several may be under way at once.
-        Raises NotSent if nothing left, else Refusal: the conversation may be over then.
+        nothing has to be yielded. Closing the generator early gives the exchange up. Several may be under way at once.
+        Raises NotSent if nothing left, Rejected where the server said no, else Refusal: it may be over then.
         """
 
     async def close(self) -> None:
