@@ -35,13 +35,15 @@ from tickover.core.event import (
 from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
+from tickover.core.program import Program
+from tickover.core.program_way import program_egress_of, programs_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
 from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
-from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
+from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec, Talking
 
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -177,6 +179,15 @@ class Ways:
         """Return what reading a connector back may send: GET to it alone, with the credential that is for that."""
         return read_back_of(self._routine, self._instance, self._presets)[name]
 
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        """The MCP servers of the agent that are programs, by name."""
+        return programs_of(self.agent, self._instance)
+
+    def program(self, name: str) -> Egress:
+        """Return what such a program may send. Raises DefinitionErrors."""
+        return program_egress_of(name, self.programs[name], self._instance, self._presets)
+
     @asynccontextmanager
     async def registries(self) -> AsyncIterator[Way]:
         """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
@@ -262,6 +273,11 @@ class Way:
             raise
         self._started.append(sandbox)
         return sandbox
+
+    async def attach(self, server: str, talking: Talking) -> None:
+        """Let the sandboxes of this way ask an MCP server that is a program. Raises GatewayGone."""
+        session = await self._opened()
+        await session.attach(server, talking.stdin, talking.stdout)
 
     async def report(self) -> BackendReport:
         return await self._house.backend.report()

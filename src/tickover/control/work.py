@@ -16,6 +16,7 @@ from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
+from tickover.control.servers import beside
 from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.check import OutputCheck
@@ -92,6 +93,7 @@ async def work(
         limits=machine_limits(routine),
     )
     way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
+    servers = await teardown.enter_async_context(beside(way, ways, prepared.servers, record))
     sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
     started = _started(prepared, spec, in_force(ways.agent), ways.agent.budget)
@@ -112,6 +114,7 @@ async def work(
             await sandbox.kill()
         await asyncio.gather(reader, flusher)
         ended = await sandbox.wait()
+        await servers.aclose()
         await way.close()  # what it saw is in the journal before anything is judged
         if way.broken.is_set():
             stopped = "cut off"

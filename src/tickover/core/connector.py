@@ -109,9 +109,11 @@ class ConnectorSettings(Strict):
         return self
 
     @property
-    def sent(self) -> str | None:
-        """The credential that goes with what the agent asks."""
-        return self.mcp.credential if self.mcp else self.credential
+    def sent(self) -> tuple[str, ...]:
+        """The credentials that go with what the agent asks, or asks for."""
+        if self.mcp:
+            return self.mcp.carried
+        return () if self.credential is None else (self.credential,)
 
     @property
     def reading(self) -> str | None:

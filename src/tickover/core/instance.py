@@ -216,8 +216,8 @@ def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str,
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
     for name in routine.connectors:
         settings = instance.connectors.get(name)
-        if settings is not None and settings.sent is not None:
-            asked.setdefault(settings.sent, []).append(f"connectors.{name}")
+        for sent in settings.sent if settings is not None else ():
+            asked.setdefault(sent, []).append(f"connectors.{name}")
     return asked
 
 

@@ -303,6 +303,13 @@ class ClientSession:
         says = [*await self._bell()] if self._bell is not None else []
         self._process.post({"heard": number, "says": says})
 
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        try:
+            await self._process.ask("attach", [stdin, stdout], session=self._name, server=server)
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})
 

@@ -46,11 +46,15 @@ class Guard:
 
     async def again(self, asked: Asked, credential: str) -> Asked | None:
         """Return the request with another token, now that its own was refused; None where there is only the one."""
-        if self._form(credential).oauth is None:
-            return None
+        return self.dress(asked, credential) if await self.renewed(credential) else None
+
+    async def renewed(self, credential: str | None) -> bool:
+        """Get another token, now that its own was refused; say whether there is one. Raises Refusal."""
+        if credential is None or self._form(credential).oauth is None:
+            return False
         rejected = self._value(credential)
         await self._values.fresh(credential, rejected=rejected)
-        return None if self._value(credential) == rejected else self.dress(asked, credential)
+        return self._value(credential) != rejected
 
     def clean(self, asked: Asked) -> Asked:
         """Take out the client's own credentials and what would hide an echo from us; refuse a placeholder elsewhere."""

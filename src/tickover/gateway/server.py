@@ -6,6 +6,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     open     a passport (gateway/session.py) -> the authority's certificate
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
+    attach   the pipes of an MCP server that is a program, as descriptors
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
@@ -68,6 +69,7 @@ class Server:
             "open": self._open,
             "listen": self._listen,
             "door": self._door,
+            "attach": self._attach,
             "close": self._close,
             "verify": self._verify,
         }
@@ -141,6 +143,11 @@ class Server:
         [descriptor] = descriptors
         listener = socket.socket(fileno=os.dup(descriptor))
         await self._sessions[message["session"]].door(listener, message["password"])
+        return {}
+
+    async def _attach(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
+        stdin, stdout = descriptors
+        await self._sessions[message["session"]].attach(message["server"], os.dup(stdin), os.dup(stdout))
         return {}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:

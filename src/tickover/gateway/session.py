@@ -164,6 +164,9 @@ class Session(Protocol):
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
 
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        """Give it the pipes (descriptors) of an MCP server that is a program; ours are closed. Raises GatewayGone."""
+
     def renew(self, deadline: float) -> None:
         """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""
 

@@ -148,6 +148,10 @@ class Traffic:
         listener.setblocking(False)
         await self._plane.open(Listeners(proxy=listener, password=password))
 
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        """Speak to an MCP server by the pipes of its program. Raises ValueError, OSError."""
+        await self.servers.take(server, stdin, stdout)
+
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
         if not self._fence.renew(deadline):

@@ -170,7 +170,7 @@ async def test_giving_up_is_told_to_the_program() -> None:
         exchange = talk.send(call(2, "slow"))
         async with asyncio.timeout(60):
             await anext(exchange)
-            await exchange.aclose()  # type: ignore[attr-defined]
+            await exchange.aclose()
         waiting = asyncio.create_task(said(talk, call(3, "never")))
         await until(lambda: server.busy, lambda: "nothing was asked")
         await said(talk, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}})

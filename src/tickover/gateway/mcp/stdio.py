@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -248,7 +248,7 @@ class Conversation:
     def __init__(self, server: StdioServer) -> None:
         self._server = server
 
-    async def send(self, message: Message) -> AsyncIterator[Message]:
+    async def send(self, message: Message) -> AsyncGenerator[Message, None]:
         """Send a message (see the port)."""
         method = message.get("method")
         if method == "initialize":
