@@ -65,7 +65,10 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"watch": {"init": "1s"}}, "watch"),
         ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
-        ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
+        (
+            {"agent": "codex", "expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]},
+            "expect[0].file.stop_gate",
+        ),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:

@@ -115,7 +115,8 @@ class AgentTask:
     alone, and delimits them in a prompt. `output_limit` bounds the bytes of raw output that are kept.
     `program` is the installed build inside the sandbox, `trusted` what the trusted commit tells agents (path ->
     content), `schema` the JSON Schema of the result that a check asks for. An empty `model` or `model_url` is the
-    agent's own; `model_at` is one whose API the routine names, too.
+    agent's own; `model_at` is one whose API the routine names, too. `bell` is the URL that an agent asks before it
+    stops (agents/bell.py), "" if nobody is to be asked.
     """
 
     boundary: str
@@ -137,6 +138,7 @@ class AgentTask:
     trusted: Mapping[str, bytes] = field(default_factory=dict)
     schema: str = ""
     offers: tuple[Offer, ...] = ()
+    bell: str = ""
     forward: Forward | None = None
 
 

@@ -25,8 +25,8 @@ from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
 from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
-from tickover.control.readback import read_back
 from tickover.control.record import Observer, Recorder
+from tickover.control.required import required_missing
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
 from tickover.control.walk import Walk
@@ -43,6 +43,7 @@ from tickover.core.event import (
     VerdictReached,
 )
 from tickover.core.finding import FindingCode, found
+from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside, unknown_writes
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
@@ -116,8 +117,11 @@ class Attempt:
             except (TickoverError, OSError) as error:
                 return await self._could_not_start(error)
             try:
+                assert self.judge is not None
                 async with self.walk.timed(Phase.AGENT):
-                    worked = await work(self.accepted, prepared, self.record, self.kept, self.ways, teardown)
+                    worked = await work(
+                        self.accepted, prepared, self.record, self.kept, self.ways, teardown, self.judge
+                    )
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
                     raise
@@ -134,8 +138,7 @@ class Attempt:
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
         async with self.walk.timed(Phase.BASELINE):
-            read = read_back(self.house, self.ways)
-            self.judge = Judge(self.house, self.accepted, prepared, self.record, self.kept, read)
+            self.judge = Judge(self.house, self.accepted, prepared, self.record, self.kept)
             await self.walk.unless_cancelled(self.judge.baseline())
         return prepared
 
@@ -180,7 +183,11 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
-        await self.record.add(*map(FindingReported.of, findings_outside(row, self.routine)))
+        await self.record.add(*map(FindingReported.of, (*findings_outside(row, self.routine), *repaired(row))))
+        if all(each.code is not FindingCode.REQUIRED_MISSING for each in row.findings_of_attempt()):
+            journal, servers = self.house.store.journal, self.ways.agent.servers
+            missing = await asyncio.to_thread(required_missing, journal, self.record.run, self.number, servers)
+            await self.record.add(*map(FindingReported.of, missing))
         row = self.record.row()
         verdict = decide(
             self.judge.contract,

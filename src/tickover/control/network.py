@@ -32,7 +32,7 @@ from tickover.core.event import (
     ReceiptEnded,
     ReceiptsSealed,
 )
-from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
+from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.program import Program
@@ -42,7 +42,7 @@ from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
+from tickover.gateway.session import Bell, Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec, Talking
 
 _BUNDLES: Final = (
@@ -175,10 +175,6 @@ class Ways:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
 
-    def read_back(self, name: str) -> Egress:
-        """Return what reading a connector back may send: GET to it alone, with the credential that is for that."""
-        return read_back_of(self._routine, self._instance, self._presets)[name]
-
     @property
     def programs(self) -> Mapping[str, Program]:
         """The MCP servers of the agent that are programs, by name."""
@@ -237,6 +233,8 @@ class Way:
         self._witness: JournalWitness | None = None
         self._started: list[Sandbox] = []
         self._stop_following = _nothing
+        self.bell: Bell | None = None
+        """Rung by an agent that wants to stop. To be set before the first sandbox starts."""
         self.broken = asyncio.Event()
         """Set when the session is gone though nobody closed it."""
         self._watching: asyncio.Task[None] | None = None
@@ -294,6 +292,8 @@ class Way:
             passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
             self._witness = JournalWitness(self._record, self._identity)
             self._session = await self._house.gateway.open(passport, self._witness)
+            if self.bell is not None:
+                self._session.hang(self.bell)
             self._stop_following = self._kept.follow(self._session.renew)
             self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))

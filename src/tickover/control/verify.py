@@ -10,7 +10,7 @@ from typing import Any, Final
 from tickover.agents.report import LONGEST_REPORT, REPORT_FILE, read_report
 from tickover.checks.base import Answer, ask
 from tickover.control.dispatch import Accepted
-from tickover.control.hands import ReadConnector, VerifierHands
+from tickover.control.hands import VerifierHands
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.prepare import Prepared
@@ -23,11 +23,14 @@ from tickover.core.event import (
     BaselineChecked,
     CheckEvaluated,
     FindingReported,
+    GateSaid,
+    ReportClaimed,
     StateCommitted,
     StateDiscarded,
 )
 from tickover.core.evidence import CheckId, CheckList, CheckResult
 from tickover.core.finding import FindingCode, found
+from tickover.core.gate import bears, gated
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, Said
@@ -49,10 +52,10 @@ class Judge:
         prepared: Prepared,
         record: Recorder,
         kept: Kept,
-        connectors: ReadConnector,
     ) -> None:
         self.results: dict[CheckId, Said] = {}
         routine = accepted.routine
+        self.gated = gated(routine)
         self.contract = Contract(
             tuple(CheckTerm(id_.list, id_.index, c.kind, c.evidence, c.guard) for id_, c in _checks(accepted)),
             may_write_outside=bool(routine.may),
@@ -62,7 +65,6 @@ class Judge:
         self._prepared = prepared
         self._record = record
         self._kept = kept
-        self._connectors = connectors
         self._last_commits = house.store.verifier.last_commits(routine.name)
         self._commits: dict[str, str] = {}
         self._claim: ClaimStatus | None = None
@@ -102,6 +104,25 @@ class Judge:
         finally:
             hands.close()
 
+    async def at_gate(self, workspace: Workspace) -> list[GateSaid]:
+        """Ask the checks that have a stop gate of a workspace as it is now. Nothing of it counts later."""
+        hands = self._hands(workspace, REPORT_FILE)
+        try:
+            claim = await _claim_in(hands)
+            said = []
+            for id_, check in self.gated.items():
+                if bears(id_, claim):
+                    answer = await self._ask(check, hands)
+                    said.append(
+                        GateSaid(
+                            list=id_.list, index=id_.index, kind=check.kind, result=answer.result,
+                            summary=answer.summary,
+                        )
+                    )  # fmt: skip
+            return said
+        finally:
+            hands.close()
+
     async def _note_commit(self, check: Check, answer: Answer) -> None:
         """Note where a remote repository was, if the clone has it so: what came later was not worked on."""
         commit = answer.detail.get("commit")
@@ -125,7 +146,6 @@ class Judge:
             self._kept,
             asked,
             began=row.started or row.created,
-            connectors=self._connectors,
         )
 
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
@@ -245,6 +265,13 @@ class Judge:
         """Keep where the repositories were that the checks asked about: `state.last_commit` of the next run."""
         if self._commits:
             await asyncio.to_thread(self._house.store.verifier.record, self._record.run, fence, self._commits)
+
+
+async def _claim_in(hands: VerifierHands) -> ClaimStatus | None:
+    """Return what the agent says of its work, None while it says nothing that can be read."""
+    report = await hands.read_subject(REPORT_FILE, max_bytes=LONGEST_REPORT)
+    claim = read_report(report.data) if report.status == "file" and report.written else None
+    return claim.status if isinstance(claim, ReportClaimed) else None
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

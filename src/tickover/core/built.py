@@ -13,6 +13,8 @@ from tickover.core.check import Check, Gated
 from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
+from tickover.core.gate import AGENTS as GATED
+from tickover.core.gate import DEAF
 from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
@@ -80,7 +82,11 @@ def _kinds(routine: Routine) -> Iterator[str]:
 
 
 def _stop_gates(routine: Routine) -> Iterator[str]:
-    return (f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate)
+    """Places of a gate whose agent could be told to go on, and is not yet. Of others it is an error (rules.py)."""
+    if routine.agent_name not in GATED | DEAF:
+        yield from (
+            f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate
+        )
 
 
 def _refs(routine: Routine) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
-from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
+from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
 from tickover.core.price import Tokens
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
@@ -291,6 +291,36 @@ class HostReached(_Fact):
     identity: Identity = Identity.AGENT
 
 
+class GateSaid(BaseModel):
+    """What one check said when the agent wanted to stop."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    list: CheckList
+    index: int = Field(ge=0)
+    kind: str
+    result: CheckResult
+    summary: str = ""
+
+    @property
+    def id(self) -> CheckId:
+        return CheckId(self.list, self.index)
+
+
+class StopGateJudged(_Fact):
+    """The agent wanted to stop for the `number`th time, and its frozen workspace was looked at; no verdict rests on it.
+
+    `says` is what it was told, nothing where it might stop. `problem`: why nobody could judge.
+    """
+
+    type: Literal["stop_gate_judged"] = "stop_gate_judged"
+    number: int = Field(ge=1)
+    checks: tuple[GateSaid, ...] = ()
+    says: tuple[str, ...] = ()
+    problem: str = ""
+    duration_s: float = Field(default=0.0, ge=0)
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -464,6 +494,7 @@ KnownFact: TypeAlias = Annotated[
     | ConnectionDenied
     | ModelCalled
     | HostReached
+    | StopGateJudged
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

@@ -23,6 +23,7 @@ from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
 from tickover.core.mcp_way import servers_of
@@ -268,7 +269,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=replace(policy, internal=bool(servers)),
+        policy=replace(policy, internal=bool(servers or gated(routine))),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),

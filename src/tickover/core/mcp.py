@@ -33,6 +33,9 @@ SCHEME: Final = "mcp"
 METHOD: Final = "CALL"
 """A call of a tool, as receipts and checks name it: `CALL mcp://NAME/TOOL`."""
 
+LIST: Final = "LIST"
+"""A look at a server's tools, as receipts name it: `LIST mcp://NAME/tools`, answered with those that were offered."""
+
 TOOL: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 """A tool's name. Others are not offered: they cannot be told apart in an allowlist, or by a model."""
 

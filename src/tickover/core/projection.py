@@ -37,6 +37,7 @@ from tickover.core.event import (
     SandboxStarted,
     StateCommitted,
     StateDiscarded,
+    StopGateJudged,
     VerdictReached,
     VersionResolved,
 )
@@ -51,6 +52,7 @@ from tickover.core.row import (
     ClaimRow,
     DenialRow,
     FindingRow,
+    GateRow,
     LayerRow,
     NetworkRow,
     PhaseRow,
@@ -226,6 +228,13 @@ def _(fact: ConnectionDenied, row: RunRow, at: float) -> dict[str, Any]:
         times=fact.times,
     )
     return _network(row, denied=seen.denied + fact.times, denials=_with_denial(seen.denials, denial))
+
+
+@changes_of.register
+def _(fact: StopGateJudged, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    told = fact.model_dump(include={"number", "says", "problem"})
+    return {"gates": (*row.gates, GateRow(attempt=row.attempt, checks=fact.checks, **told))}
 
 
 @changes_of.register

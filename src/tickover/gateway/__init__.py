@@ -32,6 +32,10 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     meter.py, prices.py           what models take, and the run's budget
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
 
+MCP servers, asked for the agent and message by message:
+
+    mcp/             the faces below `/mcp/`, and the conversations behind them (its map is in its docstring)
+
 What makes it a process of its own, one for all runs:
 
     session.py       the port: a way out per sandbox, and the witness who holds the journal
