@@ -38,6 +38,7 @@ from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, polic
 from tickover.core.program import Program
 from tickover.core.program_way import program_egress_of, programs_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
+from tickover.core.sql import SqlQuestion
 from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
@@ -284,6 +285,10 @@ class Way:
         """Open it for requests of our own, without a sandbox; return the door and the session's authority (PEM)."""
         session = await self._opened()
         return await session.door(), session.authority
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, without a sandbox. Raises TickoverError (`sql.*`), GatewayGone."""
+        return await (await self._opened()).count_rows(question)
 
     async def _opened(self) -> Session:
         if self._session is None:

@@ -74,6 +74,7 @@ async def work(
         blocks=prepared.resolved.blocks,
         argv=tuple(routine.argv or ()),
         inputs=accepted.inputs,
+        files=accepted.files,
         event=accepted.request.event,
         env=routine.environment.env,
         output_limit=int(routine.limits.output),

@@ -60,6 +60,8 @@ class RunCreated(_Fact):
     title: str = ""
     trigger: str = "manual"
     inputs: dict[str, Scalar] = {}
+    input_files: dict[str, str] = {}
+    """Inputs that are files: name -> digest of the content; the input's value is the file's path in the sandbox."""
     event_digest: str | None = None
     isolation: str = "sandbox"
     folder: str = ""
@@ -68,6 +70,8 @@ class RunCreated(_Fact):
     by: str = ""
     depth: int = 0
     due: float | None = None
+    repeats: str | None = None
+    """The run that the same event started before: it was put in once more."""
 
 
 class VersionResolved(_Fact):

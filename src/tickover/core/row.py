@@ -183,11 +183,13 @@ class RunRow(_Row):
     isolation: str
     created: float
     last_seq: int
+    input_files: dict[str, str] = {}
     queued: bool = False
     key: str | None = None
     by: str = ""
     depth: int = 0
     due: float | None = None
+    repeats: str | None = None
     version: str | None = None
     trusted: dict[str, str] = {}
     subject: dict[str, str] = {}

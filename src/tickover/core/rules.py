@@ -161,6 +161,9 @@ def _check(routine: Routine, check: Check, at: KeyPath) -> Iterator[Problem]:
         yield Problem("definition.contains", "`contains` needs `review_by` or `comment_by`", (*at, "contains"))
     if isinstance(check, SqlCheck) and check.connector not in routine.connectors:
         yield _unknown("connector", check.connector, routine.connectors, (*at, "connector"))
+    if isinstance(check, SqlCheck) and "{{" in check.query:
+        text = "a query is no template, or an event could say what is asked: write $1, and put it in `values`"
+        yield Problem("template.query", text, (*at, "query"))
     if isinstance(check, HttpCheck) and check.url.startswith("{{") and not re.match(r"\{\{\s*inputs\.", check.url):
         yield Problem("template.unknown", "only an input may say which host is asked", (*at, "url"))
     plain = check.model_dump(mode="json", by_alias=True, exclude_unset=True)

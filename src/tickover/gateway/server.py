@@ -7,6 +7,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
     attach   the pipes of an MCP server that is a program, as descriptors
+    rows     a question to a database -> how many
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
@@ -36,6 +37,7 @@ from pydantic import TypeAdapter
 from tickover.core.errors import TickoverError
 from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
+from tickover.core.sql import SqlQuestion
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
@@ -70,6 +72,7 @@ class Server:
             "listen": self._listen,
             "door": self._door,
             "attach": self._attach,
+            "rows": self._rows,
             "close": self._close,
             "verify": self._verify,
         }
@@ -149,6 +152,10 @@ class Server:
         stdin, stdout = descriptors
         await self._sessions[message["session"]].attach(message["server"], os.dup(stdin), os.dup(stdout))
         return {}
+
+    async def _rows(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
+        question = SqlQuestion(**{**message["question"], "values": tuple(message["question"]["values"])})
+        return {"rows": await self._sessions[message["session"]].count_rows(question)}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
         session = self._sessions.pop(message["session"], None)

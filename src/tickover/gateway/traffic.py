@@ -18,6 +18,7 @@ from tickover.core.host import is_internal
 from tickover.core.mcp import PATH as MCP
 from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
+from tickover.core.sql import SqlQuestion
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
 from tickover.gateway.bell import STOP, Ring, StopBell
@@ -37,6 +38,7 @@ from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
+from tickover.gateway.sql import SqlError, count_rows
 from tickover.gateway.token_request import Post
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
@@ -92,7 +94,7 @@ class Traffic:
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
         self.ledger = SessionLedger(chain, others.keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
-        dialler = Dialler(screen=screen_as_this_machine)
+        self._dialler = dialler = Dialler(screen=screen_as_this_machine)
         post = Post(dialler, self._fence, trusting(passport.roots), Patience())
         forms = passport.egress.forms
         self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, others.lender)
@@ -151,6 +153,16 @@ class Traffic:
     async def attach(self, server: str, stdin: int, stdout: int) -> None:
         """Speak to an MCP server by the pipes of its program. Raises ValueError, OSError."""
         await self.servers.take(server, stdin, stdout)
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, as the verifier."""
+        if self.passport.identity is not Identity.VERIFIER or not self._fence.passes():
+            raise SqlError("sql.denied", "only the verifier asks a database, and only while it holds its run")
+        passport = self.passport
+        return await count_rows(
+            question, policy=passport.egress.policy, values=self.values, fence=self._fence, dialler=self._dialler,
+            roots=passport.roots,
+        )  # fmt: skip
 
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""
