@@ -117,7 +117,7 @@ async def test_a_program_that_dies_is_a_finding_and_an_error_of_the_call(bench: 
     said = bench.said()
     assert "before" in said
     assert '"error"' in said
-    assert "server_died" in said
+    assert "mcp_died" in said
     assert '"after"' not in said
 
 
@@ -125,7 +125,7 @@ async def test_a_program_that_is_not_there(bench: Bench) -> None:
     instance(bench, command=["/home/agent/none"])
     row = await bench.run(routine(bench, call("echo", text="?")))
     assert "connector_failed" in bench.findings(row)
-    assert "server_died" in bench.said()
+    assert "mcp_died" in bench.said()
 
 
 async def test_a_setup_that_fails_is_the_error(bench: Bench) -> None:

@@ -148,18 +148,18 @@ async def test_a_program_that_dies_is_a_refusal_for_who_waits_and_not_sent_after
         with pytest.raises(Refusal) as died:
             await said(talk, call(3, "die"))
         assert not isinstance(died.value, NotSent)
-        assert died.value.reason == "server_died"
-        with pytest.raises(Refusal, match="server_died"):
+        assert died.value.reason == "mcp_died"
+        with pytest.raises(Refusal, match="mcp_died"):
             await waiting
-        with pytest.raises(NotSent, match="server_died"):
+        with pytest.raises(NotSent, match="mcp_died"):
             await said(talk, call(4, "echo", text="?"))
-        with pytest.raises(NotSent, match="server_died"):
+        with pytest.raises(NotSent, match="mcp_died"):
             await said(server.connect(), INITIALIZE)
 
 
 async def test_a_program_that_is_not_there() -> None:
     async with program("raise SystemExit(1)") as server:
-        with pytest.raises(Refusal, match="server_died"):
+        with pytest.raises(Refusal, match="mcp_died"):
             await said(server.connect(), INITIALIZE)
 
 
@@ -201,7 +201,7 @@ async def test_lines_that_are_no_message() -> None:
         [answer] = await said(talk, call(2, "noise"))
         assert words(answer) == "quiet again"
     async with program("while True: print('tick', flush=True)") as server:
-        with pytest.raises(Refusal, match="no_protocol"):
+        with pytest.raises(Refusal, match="mcp_no_protocol"):
             await said(server.connect(), INITIALIZE)
 
 
@@ -209,7 +209,7 @@ async def test_a_message_that_is_too_long_ends_it() -> None:
     async with program() as server:
         talk = server.connect()
         await said(talk, INITIALIZE)
-        with pytest.raises(Refusal, match="too_large"):
+        with pytest.raises(Refusal, match="mcp_too_large"):
             await said(talk, call(2, "huge"))
 
 

@@ -81,7 +81,7 @@ class StdioServer:
 
     def close(self) -> None:
         """Let go of the program. Idempotent."""
-        self.end(Refusal(503, "server_closed", "the MCP server's time is over"))
+        self.end(Refusal(503, "mcp_closed", "the MCP server's time is over"))
 
     def reset(self) -> None:
         """Break off: the fence was cut."""
@@ -137,7 +137,7 @@ class StdioServer:
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
             self._noise += bool(line.strip())
             if self._noise > MOST_NOISE:
-                self.end(Refusal(502, "no_protocol", "the MCP server prints what is no message"))
+                self.end(Refusal(502, "mcp_no_protocol", "the MCP server prints what is no message"))
         elif isinstance(message.get("method"), str):
             self._said(message)
         else:
@@ -179,7 +179,7 @@ class StdioServer:
     async def ask(self, talk: Conversation, message: Message) -> AsyncGenerator[Message, None]:
         """Send a request, numbered anew, and yield what comes of it."""
         if len(self._asked) >= MOST_WAITING:
-            raise NotSent(503, "too_many_requests", f"over {MOST_WAITING} requests wait for this MCP server")
+            raise NotSent(503, "mcp_busy", f"over {MOST_WAITING} requests wait for this MCP server")
         number = next(self._numbers)
         asked = _Asked(talk, message["id"], _token(message))
         self._asked[number] = asked
@@ -286,7 +286,7 @@ class _Writing(asyncio.BaseProtocol):
         self._server.stuck(full=False)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._server.end(Refusal(502, "server_died", "the MCP server has ended"))
+        self._server.end(Refusal(502, "mcp_died", "the MCP server has ended"))
 
 
 class _Reading(asyncio.Protocol):
@@ -306,10 +306,12 @@ class _Reading(asyncio.Protocol):
         self._held += rest
         if len(self._held) > LARGEST_ANSWER:
             self._held.clear()
-            self._server.end(Refusal(502, "too_large", f"a message of the MCP server has over {LARGEST_ANSWER} bytes"))
+            self._server.end(
+                Refusal(502, "mcp_too_large", f"a message of the MCP server has over {LARGEST_ANSWER} bytes")
+            )
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._server.end(Refusal(502, "server_died", "the MCP server has ended"))
+        self._server.end(Refusal(502, "mcp_died", "the MCP server has ended"))
 
 
 def _token(message: Message) -> JsonValue:
