@@ -42,8 +42,8 @@ async def test_a_refresh_token_is_used_and_replaced(bench: Bench) -> None:
         bench.tickover.secrets.set("tracker", endpoint.refresh.encode(), by="owner")
         bench.tickover.secrets.set("app", endpoint.secret.encode(), by="owner")
         town = test_mcp.Town(bench, double, at)
-        front = {"connectors": {"tracker": {"tools": ["create_issue"]}}}
-        row = await bench.run(town.routine(test_mcp.MAKE, **front))
+        offered = {"tracker": {"tools": ["create_issue"]}}
+        row = await bench.run(town.routine(test_mcp.MAKE, connectors=offered))
         assert (row.outcome, row.exit_code) == ("verified", 0), (row.reason, bench.said())
         assert set(double.tokens) == {"Bearer token-1"}
         kept = bench.tickover.store.secrets.get("tracker")
