@@ -39,6 +39,7 @@ from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.tracing import Tracing
 from tickover.control.triggers import Installed
+from tickover.control.vault import StoreVault
 from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
@@ -137,7 +138,7 @@ class Tickover:
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
         self._accounts = Accounts()
-        self.gateway = GatewayClient(str(home / KEY_FILE))
+        self.gateway = GatewayClient(str(home / KEY_FILE), StoreVault(self.store.secrets, home))
         self.lease_s = TTL
         """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
         self._packages: asyncio.Task[Packages] | None = None

@@ -164,9 +164,12 @@ class ConnectorSettings(Strict):
         return self.mcp is not None or self.sql is not None or self.http is not None
 
     @property
-    def sent(self) -> str | None:
-        """The credential that goes with what the agent asks."""
-        return self.mcp.credential if self.mcp else self.http.credential if self.http else self.credential
+    def sent(self) -> tuple[str, ...]:
+        """The credentials that go with what the agent asks, or asks for."""
+        if self.mcp:
+            return self.mcp.carried
+        credential = self.http.credential if self.http else self.credential
+        return () if credential is None else (credential,)
 
     @property
     def reading(self) -> str | None:

@@ -42,15 +42,18 @@ from tickover.core.network import (
     policy_of,
 )
 from tickover.core.notice import Target as NoticeTarget
+from tickover.core.oauth import CLIENT_SECRET, OAUTH, OAuthGrant, OAuthSettings
 from tickover.core.permission import ConnectorPermission, RequestPermission
 from tickover.core.price import Price, Rates
 from tickover.core.push import push_rules
 from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
-CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
+CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "oauth", "oauth-client", "signing"]
 SIGNING: Final = "signing"
 """The kind of what is compared and signed with (webhooks, callbacks) and never sent anywhere."""
+_PLAIN: Final = InstanceNetwork()
+_NEVER_SENT: Final = (SIGNING, CLIENT_SECRET)
 
 
 class _Host:
@@ -99,12 +102,14 @@ _OWN_KEYS: dict[str, frozenset[str]] = {
     "basic": frozenset({"user"}),
     "git": frozenset({"user"}),
     "claude-oauth": frozenset(),
+    OAUTH: frozenset({"oauth"}),
+    CLIENT_SECRET: frozenset(),
     SIGNING: frozenset(),
 }
 
 
 class Credential(Strict):
-    """Where a secret may go, and how it is put into a request. `signing` goes nowhere."""
+    """Where a secret may go, and how it is put into a request. `signing` and `oauth-client` stand in no request."""
 
     kind: CredentialKind = "header"
     hosts: tuple[HostEntry, ...] = ()
@@ -112,6 +117,7 @@ class Credential(Strict):
     prefix: Plain = "Bearer "
     param: Maybe[Word] = None
     user: User = "x-access-token"
+    oauth: Maybe[OAuthSettings] = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -120,19 +126,34 @@ class Credential(Strict):
             raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
         if self.kind == "query" and self.param is None:
             raise PydanticCustomError("choice", "{text}", {"text": "kind `query` needs `param`, the parameter's name"})
-        if (self.kind == SIGNING) is bool(self.hosts):
-            text = (
-                "kind `signing` is never sent, so it has no `hosts`" if self.hosts else "`hosts` says where it may go"
-            )
+        if self.kind == OAUTH and self.oauth is None:
+            text = "kind `oauth` needs `oauth`: where its tokens come from (tickover.yaml)"
+            raise PydanticCustomError("choice", "{text}", {"text": text})
+        if (self.kind in _NEVER_SENT) is bool(self.hosts):
+            never = f"kind `{self.kind}` is put into no request, so it has no `hosts`"
+            text = never if self.hosts else "`hosts` says where it may go"
             raise PydanticCustomError("choice", "{text}", {"text": text})
         return self
 
-    def form(self) -> CredentialForm | None:
-        """Say how it is put into a request; None for what is never sent."""
-        if self.kind == "signing":
+    def form(self, network: InstanceNetwork = _PLAIN) -> CredentialForm | None:
+        """Say how it is put into a request; None for what is never sent. Raises UsageError (a token endpoint)."""
+        if self.kind == "oauth" and self.oauth is not None:
+            return CredentialForm(oauth=_grant(self.oauth, network))
+        if self.kind == "signing" or self.kind == "oauth-client" or self.kind == "oauth":  # noqa: PLR1714 - so it narrows
             return None
         name = self.param if self.kind == "query" and self.param else self.header
         return CredentialForm(self.kind, name, self.prefix, self.user)
+
+
+def _grant(settings: OAuthSettings, network: InstanceNetwork) -> OAuthGrant:
+    """Make the grant of a credential: the instance's own rules count for its token endpoint, too."""
+    [endpoint] = (Endpoint.parse(settings.entry),)
+    judged = policy_of([Asked(settings.entry, "oauth.token_url")], {}, replace(network, tunnel=())).judge(
+        endpoint.host.name, *endpoint.ports
+    )
+    if not judged.allowed:
+        raise UsageError("credential.token_url", f"no token can be had: {judged.says}")
+    return settings.asked(private=judged.private)
 
 
 class ModelPrice(Strict):
@@ -199,8 +220,8 @@ def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str,
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
     for name in routine.connectors:
         settings = instance.connectors.get(name)
-        if settings is not None and settings.sent is not None:
-            asked.setdefault(settings.sent, []).append(f"connectors.{name}")
+        for sent in settings.sent if settings is not None else ():
+            asked.setdefault(sent, []).append(f"connectors.{name}")
     return asked
 
 
@@ -419,6 +440,34 @@ def _unknown(credentials: Mapping[str, Iterable[str]], instance: Instance) -> It
             elif known.kind == SIGNING:
                 text = f"`{name}` is for signing: it is never put into a request"
                 yield UsageError("credential.signing", text, where=Where(key=key))
+            elif known.kind == CLIENT_SECRET:
+                text = f"`{name}` is the secret of an OAuth client: only its token endpoint is told"
+                yield UsageError("credential.oauth_client", text, where=Where(key=key))
+            elif known.oauth is not None:
+                yield from _no_token(name, known, instance, key)
+
+
+def _no_token(name: str, credential: Credential, instance: Instance, key: str) -> Iterator[TickoverError]:
+    """Yield what keeps a credential from its tokens."""
+    try:
+        credential.form(instance.network.rules())
+    except UsageError as error:
+        yield _at(error, key)
+    client = credential.oauth.client_secret if credential.oauth else None
+    known = instance.credentials.get(client) if client is not None else None
+    if client is not None and (known is None or known.kind != CLIENT_SECRET):
+        text = f"`{client}`, the client's secret of `{name}`, is no credential of kind `{CLIENT_SECRET}`"
+        hint = f"`tickover secret set {client} --kind {CLIENT_SECRET}`"
+        yield UsageError("credential.oauth_client", text, hint=hint, where=Where(key=key))
+
+
+def stored_for(names: Iterable[str], instance: Instance) -> Iterator[str]:
+    """Yield every secret that these credentials need a value of: their own, and those of their OAuth clients."""
+    for name in names:
+        yield name
+        known = instance.credentials.get(name)
+        if known is not None and known.oauth is not None and known.oauth.client_secret is not None:
+            yield known.oauth.client_secret
 
 
 def _bindings(credentials: Iterable[str], instance: Instance) -> list[Binding]:
@@ -426,7 +475,8 @@ def _bindings(credentials: Iterable[str], instance: Instance) -> list[Binding]:
 
 
 def _forms(credentials: Iterable[str], instance: Instance) -> dict[str, CredentialForm]:
-    found = ((name, instance.credentials[name].form()) for name in credentials)
+    rules = instance.network.rules()
+    found = ((name, instance.credentials[name].form(rules)) for name in credentials)
     return {name: form for name, form in found if form is not None}
 
 

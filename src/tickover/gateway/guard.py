@@ -47,6 +47,23 @@ class Guard:
             where = f"{decision.host}:{decision.port}"
             raise Refusal(421, "host_mismatch", f"the request is for {request.host.host}:{port}, not for {where}")
 
+    async def fresh(self, host: str) -> None:
+        """See to it that the credentials that go to a host can be used. Raises Refusal."""
+        for name in self._names(host):
+            await self._values.fresh(name)
+
+    async def again(self, asked: Asked, credential: str) -> Asked | None:
+        """Return the request with another token, now that its own was refused; None where there is only the one."""
+        return self.dress(asked, credential) if await self.renewed(credential) else None
+
+    async def renewed(self, credential: str | None) -> bool:
+        """Get another token, now that its own was refused; say whether there is one. Raises Refusal."""
+        if credential is None or self._form(credential).oauth is None:
+            return False
+        rejected = self._value(credential)
+        await self._values.fresh(credential, rejected=rejected)
+        return self._value(credential) != rejected
+
     def clean(self, asked: Asked) -> Asked:
         """Take out the client's own credentials and what would hide an echo from us; refuse a placeholder elsewhere."""
         if self._governed(asked.host):
@@ -74,8 +91,9 @@ class Guard:
     def need(self, asked: Asked) -> Need:
         """Say what of the body must be read before the request is judged."""
         found = need(asked.judged_as(None), self._egress.powers)
-        if found is Need.NOTHING and self._egress.wanted.request and asked.has_body:
-            return Need.JSON
+        renewable = any(self._form(name).oauth for name in self._names(asked.host))
+        if found is Need.NOTHING and asked.has_body and (self._egress.wanted.request or renewable):
+            return Need.JSON  # what was read can be sent a second time, with another token
         return found
 
     def judge(self, asked: Asked, body: Body, counts: Mapping[str, int]) -> Allow:
@@ -101,11 +119,10 @@ class Guard:
 
     def secrets(self, host: str) -> tuple[bytes, ...]:
         """Return every value, old ones too, of the credentials that go to a host at whatever port: it may echo them."""
-        names = {each.credential for each in self._egress.policy.governed if each.endpoint.host.covers(host)}
+        names = self._names(host)
         for name in names:
-            if name:
-                self._value(name)
-        return tuple(value for name in sorted(filter(None, names)) for value in self._seen.get(name, ()))
+            self._value(name)
+        return tuple(value for name in names for value in self._seen.get(name, ()))
 
     def foreign(self) -> tuple[bytes, ...]:
         """Return every value that some session of this gateway holds: a server may say it that got it elsewhere."""
@@ -136,6 +153,10 @@ class Guard:
                 self._forms.clear()
             self._forms[secrets] = Forms(secrets)
         return Scrubber(self._forms[secrets])
+
+    def _names(self, host: str) -> list[str]:
+        every = {each.credential for each in self._egress.policy.governed if each.endpoint.host.covers(host)}
+        return sorted(filter(None, every))
 
     def _governed(self, host: str) -> bool:
         return any(each.endpoint.host.covers(host) for each in self._egress.policy.governed)

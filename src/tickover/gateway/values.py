@@ -51,3 +51,6 @@ class SealedValues:
             text = f"there is no secret `{name}`, or it was not granted to this run"
             raise SecretError("secrets.missing", text, hint=f"tickover secret set {name}") from None
         return unseal(self._key, name=name, kind=sealed.kind, sealed=sealed.value)
+
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """Do nothing: what is stored does not grow old by itself."""
