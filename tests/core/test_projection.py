@@ -59,6 +59,7 @@ PREPARING: list[st.SearchStrategy[Fact]] = [
     SANDBOX,
     st.builds(facts.PhaseStarted, phase=some_phases),
     st.builds(facts.LayerReady, key=short, built=st.booleans(), bytes=amounts),
+    st.builds(facts.AccountSeen, place=st.sampled_from(["slack", "github"]), credential=short, account=short),
     st.builds(facts.BaselineChecked, list=lists, index=st.integers(0, 2), kind=short, result=check_results),
 ]
 COLLECTED: list[st.SearchStrategy[Fact]] = [
