@@ -46,7 +46,7 @@ def naive_fold(events: list[Raw]) -> Raw:
         "cancel_requested_by": first_data(known, "cancel_requested").get("by"),
         "baseline": [{**data, "type": "baseline_checked"} for data in baseline],
         "gates": [
-            {"attempt": number, **only(each, "number", "checks", "says", "problem")}
+            {"attempt": number, **(only(each, "number", "checks", "says", "problem") or {})}
             for number, chunk in enumerate(tries, start=1)
             for each in data_of(chunk, "stop_gate_judged")
         ],
