@@ -45,6 +45,11 @@ def naive_fold(events: list[Raw]) -> Raw:
         "retry_at": retry[-1]["data"].get("at") if retry else None,
         "cancel_requested_by": first_data(known, "cancel_requested").get("by"),
         "baseline": [{**data, "type": "baseline_checked"} for data in baseline],
+        "gates": [
+            {"attempt": number, **only(each, "number", "checks", "says", "problem")}
+            for number, chunk in enumerate(tries, start=1)
+            for each in data_of(chunk, "stop_gate_judged")
+        ],
         "evidence": naive_evidence(last or known, baseline),
         "findings": naive_findings(known),
         "claim": only(last_data(last, "report_claimed"), "status", "summary"),

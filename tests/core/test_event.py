@@ -54,6 +54,11 @@ EXAMPLES: list[Fact] = [
     facts.ConnectionDenied(host="evil.test", port=443, code="not_listed", says="not on the list", times=3),
     facts.ModelCalled(host="model.test", port=443, dialect="anthropic", model="m", status=200, tools=("Bash",)),
     facts.HostReached(host="docs.test", port=443, rule="environment.network[0] (`docs.test`)"),
+    facts.StopGateJudged(
+        number=1,
+        checks=(facts.GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),
+        says=("Write it.",),
+    ),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),
     facts.BaselineChecked(list=CheckList.EXPECT, index=0, kind="http", result=CheckResult.FAIL),
     facts.CheckEvaluated(

@@ -69,6 +69,7 @@ COLLECTED: list[st.SearchStrategy[Fact]] = [
 ]
 AGENT: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
+    st.builds(facts.StopGateJudged, number=st.integers(1, 4), says=st.lists(short, max_size=2).map(tuple), problem=short),
     st.builds(facts.AgentReady, version_said=short, model=short),
     st.builds(facts.AgentOutput, stream=st.just("stdout"), text=short),
     st.builds(facts.AgentStep, id=short, lang=short, exit=amounts, duration_s=st.just(0.5), ok=st.booleans()),
