@@ -251,7 +251,7 @@ def connector_rules(index: int, permission: ConnectorPermission, by: Connected) 
         Rule(
             f"may[{index}]",
             _target(tool.method, by.url + path, key),
-            by.settings.sent,
+            next(iter(by.settings.sent), None),
             Fields(body) if body else None,
             permission.max,
         )
