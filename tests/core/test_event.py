@@ -39,6 +39,7 @@ EXAMPLES: list[Fact] = [
     facts.PhaseFinished(phase=Phase.CLONE, duration_s=0.25),
     facts.SandboxStarted(backend="bwrap", tier="sandbox", weaknesses=("a",), limits={"pids": 512}),
     facts.LayerReady(key="k", built=True, duration_s=3.0, bytes=4096, log_blob="sha256:00"),
+    facts.AccountSeen(place="slack", credential="bot", account="digest in Acme"),
     facts.AgentStarted(build="steps"),
     facts.AgentReady(version_said="1.2.3", model="m", tools=("Bash",), connectors={"slack": "connected"}),
     facts.AgentOutput(stream="stdout", text="hello"),
@@ -54,6 +55,11 @@ EXAMPLES: list[Fact] = [
     facts.ConnectionDenied(host="evil.test", port=443, code="not_listed", says="not on the list", times=3),
     facts.ModelCalled(host="model.test", port=443, dialect="anthropic", model="m", status=200, tools=("Bash",)),
     facts.HostReached(host="docs.test", port=443, rule="environment.network[0] (`docs.test`)"),
+    facts.StopGateJudged(
+        number=1,
+        checks=(facts.GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),
+        says=("Write it.",),
+    ),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),
     facts.BaselineChecked(list=CheckList.EXPECT, index=0, kind="http", result=CheckResult.FAIL),
     facts.CheckEvaluated(

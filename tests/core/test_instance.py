@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tickover.core.credential import Credential
 from tickover.core.definition import Routine
 from tickover.core.enforcement import MODEL, Allow, OtherBody, Request, judge_request
 from tickover.core.errors import DefinitionErrors
-from tickover.core.instance import Credential, Instance, credentials_of, egress_of, verifier_egress_of
+from tickover.core.instance import Instance, credentials_of, egress_of, verifier_egress_of
 from tickover.core.metering import Budget
 from tickover.core.network import Asked, Preset, Reach, Route
 from tickover.core.price import Rates

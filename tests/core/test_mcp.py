@@ -66,6 +66,8 @@ def test_what_cannot_be_is_said_with_its_place() -> None:
     }
     unbound = {**INSTANCE, "credentials": {"token": {"hosts": ["other.example.com"]}}}
     assert codes(unbound) == {"credential.not_bound": "connectors.tracker"}
+    an_app = {"kind": "github-app", "app": "7", "hosts": ["mcp.example.com"]}
+    assert codes({**INSTANCE, "credentials": {"token": an_app}}) == {"credential.github_app": "connectors.tracker"}
     missing = {**INSTANCE, "credentials": {}}
     assert "credential.unknown" in codes(missing)
     unseen = {"receipt": {"to": "CALL mcp://tracker/delete", "request": {"json": {"a": 1}}}}

@@ -59,6 +59,7 @@ PREPARING: list[st.SearchStrategy[Fact]] = [
     SANDBOX,
     st.builds(facts.PhaseStarted, phase=some_phases),
     st.builds(facts.LayerReady, key=short, built=st.booleans(), bytes=amounts),
+    st.builds(facts.AccountSeen, place=st.sampled_from(["slack", "github"]), credential=short, account=short),
     st.builds(facts.BaselineChecked, list=lists, index=st.integers(0, 2), kind=short, result=check_results),
 ]
 COLLECTED: list[st.SearchStrategy[Fact]] = [
@@ -69,6 +70,9 @@ COLLECTED: list[st.SearchStrategy[Fact]] = [
 ]
 AGENT: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
+    st.builds(
+        facts.StopGateJudged, number=st.integers(1, 4), says=st.lists(short, max_size=2).map(tuple), problem=short
+    ),
     st.builds(facts.AgentReady, version_said=short, model=short),
     st.builds(facts.AgentOutput, stream=st.just("stdout"), text=short),
     st.builds(facts.AgentStep, id=short, lang=short, exit=amounts, duration_s=st.just(0.5), ok=st.booleans()),

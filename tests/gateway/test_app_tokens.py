@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from tickover.core.egress import CredentialForm
+from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule
 from tickover.core.github_app import AppForm, AppScope
 from tickover.core.target import Target
 from tickover.gateway.app_tokens import AppTokens, Said, jwt, read_key
+from tickover.gateway.guard import Guard
 from tickover.gateway.refusal import Refusal
+from tickover.testing.gateway import MemoryValues
 from tickover.testing.github import Pull
 from tickover.testing.github_app import GitHubAppDouble, Installation, app_key
 from tickover.testing.inspected import DOUBLE, HOST, Site, egress_to, inspected
@@ -45,6 +47,7 @@ async def github(
     double: GitHubAppDouble | None = None,
     app: str = "Iv1.app",
     itself: bool = False,
+    apps: AppTokens | None = None,
 ) -> AsyncIterator[At]:
     made = double or GitHubAppDouble()
     made.public = KEY.public_key()
@@ -57,7 +60,7 @@ async def github(
         egress = egress_to(
             HOST, server.port, powers=Powers((rule,)), credentials={"gh": CredentialForm("github-app", app=form)}
         )
-        async with inspected(egress, server.port, values={"gh": pem}) as site:
+        async with inspected(egress, server.port, values={"gh": pem}, apps=apps) as site:
             yield At(site, made, server)
 
 
@@ -170,6 +173,28 @@ async def test_a_run_s_token_is_not_the_app() -> None:
         assert at.double.called[-1]["by"] == "an-app[bot]"
 
 
+async def test_no_server_says_another_run_s_token() -> None:
+    apps = AppTokens()
+    async with github(apps=apps) as at, at.site.client() as client:
+        await client.get("/repos/acme/app/pulls/7")
+        [token] = at.double.made
+
+        def knowing(egress: Egress, values: MemoryValues) -> Guard:
+            return Guard(egress, values, apps.every)
+
+        async def leaky(_seen: Seen, talk: Talk) -> None:
+            await talk.answer(f"it is {token}".encode())
+
+        async with (
+            upstream(HOST, leaky, authority=DOUBLE) as server,
+            inspected(egress_to(HOST, server.port), server.port, guard=knowing) as other,
+            other.client() as reader,
+        ):
+            said = await reader.get("/said")
+            assert said.text.startswith("it is ")
+            assert token not in said.text
+
+
 # -- without a network -------------------------------------------------------------------------------------------------
 
 FORM = AppForm("1", "https://api.github.com", (AppScope("acme", ("app",)),))
@@ -192,6 +217,8 @@ async def test_a_token_is_used_until_five_minutes_before_its_end() -> None:
     assert await tokens.token(FORM, "/repos/acme/app", lambda: PEM, ask) == b"ghs_token1"
     now += 2
     assert await tokens.token(FORM, "/repos/acme/app", lambda: PEM, ask) == b"ghs_token2"
+    token, proof = tokens.every()
+    assert (token, proof.count(b".")) == (b"ghs_token2", 2)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
+from tickover.core.credential import CredentialKind
 from tickover.core.event import Scalar
-from tickover.core.instance import CredentialKind
 from tickover.core.row import AttemptRow, PhaseRow, RunRow
 from tickover.core.status import Execution, Outcome
 

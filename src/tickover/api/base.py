@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from tickover.control.access import Access
 from tickover.control.triggers import Installed
+from tickover.core.credential import Credential
 from tickover.core.definition import Routine
 from tickover.core.event import JournalEvent
-from tickover.core.instance import Credential
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
 from tickover.store.base import SecretRecord

@@ -17,8 +17,8 @@ from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
 from tickover.cli.words import ago
 from tickover.control.secrets import LARGEST, Shown
+from tickover.core.credential import CredentialKind
 from tickover.core.errors import UsageError
-from tickover.core.instance import CredentialKind
 
 
 @click.group(name="secret")

@@ -134,7 +134,7 @@ def egress_for(instance: Instance, errand: Errand) -> tuple[Egress, str]:
     """Return the way out of an errand, and the API's address. Raises UsageError."""
     name = instance.github.credential
     known = None if name is None else instance.credentials.get(name)
-    form = known.form() if known is not None else None
+    form = known.form(instance.network.rules()) if known is not None else None
     if name is None or known is None or form is None:
         text = f"this instance has no credential `{name}` that can be sent" if name else "`github` has no `credential`"
         raise UsageError("github.credential", text, hint="tickover.yaml: `github: {credential: NAME}`")

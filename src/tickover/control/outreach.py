@@ -26,7 +26,14 @@ from tickover.core.check import HttpCheck
 from tickover.core.connector import connected
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
-from tickover.core.instance import Instance, checks_of, page_egress_of, read_back_of, verifier_egress_of
+from tickover.core.instance import (
+    Instance,
+    account_egress_of,
+    checks_of,
+    page_egress_of,
+    read_back_of,
+    verifier_egress_of,
+)
 from tickover.core.receipt import Identity
 from tickover.core.target import TargetError
 from tickover.gateway.certificates import system_roots
@@ -61,6 +68,15 @@ async def read_connector(
     instance = await asyncio.to_thread(house.instance)
     egress = read_back_of(routine, instance, house.presets())[name]
     address = connected(name, instance.connectors, name).url + quote(path) + (f"?{urlencode(query)}" if query else "")
+    return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
+
+
+async def ask_connector(
+    house: House, record: Recorder, kept: Kept, instance: Instance, name: str, credential: str, path: str
+) -> HttpAnswer:
+    """Read `path` below a connector's address with this credential. Raises as `get_page` does."""
+    egress = account_egress_of(name, credential, instance, house.presets())
+    address = connected(name, instance.connectors, name).url + path
     return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
 
 

@@ -10,9 +10,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from tickover.core.credential import SIGNING, Credential
 from tickover.core.errors import UsageError
 from tickover.core.github_app import GITHUB_APP
-from tickover.core.instance import SIGNING, Credential, Instance
+from tickover.core.instance import Instance
 from tickover.core.shape import NAME
 from tickover.core.text import one_line
 from tickover.gateway.app_tokens import read_key

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tickover.core.credential import SIGNING
 from tickover.core.errors import UsageError
-from tickover.core.instance import SIGNING
 from tickover.gateway.secrets import key_for, unseal
 from tickover.store.base import Secrets
 

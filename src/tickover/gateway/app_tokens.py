@@ -108,6 +108,11 @@ class AppTokens:
         del self._tokens[at]
         return True
 
+    def every(self) -> tuple[bytes, ...]:
+        """Return what is there, of whatever App: tokens, and what proves the App itself."""
+        made = (*(each.value for each in self._tokens.values()), *(value for _, value in self._jwts.values()))
+        return tuple(dict.fromkeys(made))
+
     async def _make(self, form: AppForm, scope: AppScope, key: Callable[[], bytes], ask: Ask) -> _Token:
         bearer = self._jwt(form, key())
         where = f"{scope.owner}/{scope.repositories[0]}"

@@ -39,6 +39,10 @@ class AsApp:
         )
         return self._guard.dress_as_app(self._asked, self._credential, self._value)
 
-    def refused(self) -> bool:
-        """Hear that the answer was 401: the token is not used again. Say whether a new one may do better."""
-        return self._tokens.refused(self._form, self._asked.path, self._value)
+    async def again(self, *, repeatable: bool) -> Asked | None:
+        """Hear that the answer was 401: the token is not used again. Raises Refusal.
+
+        Return the request with a new token; None where that would do no better, or where it may not be sent twice.
+        """
+        anew = self._tokens.refused(self._form, self._asked.path, self._value)
+        return await self.dressed() if anew and repeatable else None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from tickover.core.lookup import JsonPath
 from tickover.core.network import Decision
 from tickover.gateway.answer import Answer
-from tickover.gateway.as_app import AsApp
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Channel
 from tickover.gateway.calls import Call
@@ -46,8 +46,9 @@ class Exchange:
     paths: Sequence[JsonPath]
     keep_alive: bool
     gone: asyncio.Future[None]
+    renew: Callable[[], Awaitable[bytes | None]]
+    """Returns the head with another token where there can be one, after an answer 401."""
     metered: MeteredCall | None = None
-    as_app: AsApp | None = None
     answering: bool = False
     _unsaid: list[bytes] = field(default_factory=list)
     _unsaid_size: int = 0
@@ -109,9 +110,9 @@ class Carrier:
                 upstream.channel.close()
                 upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
-            if response.status == 401 and exchange.as_app and exchange.as_app.refused() and reads:
+            if response.status == HTTPStatus.UNAUTHORIZED and (head := await exchange.renew()) and upload is None:
                 upstream.channel.close()
-                exchange.head = (await exchange.as_app.dressed()).head()
+                exchange.head = head
                 upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
             try:

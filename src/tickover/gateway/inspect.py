@@ -200,6 +200,7 @@ class Inspector:
         if visit.proxied and visit.scheme != "http":
             raise Refusal(400, "bad_target", "ask a proxy for https by CONNECT")
         guard.hold(request, decision)
+        await guard.fresh(decision.host)
         asked = guard.clean(Asked.of(request, visit.scheme, decision.host, decision.port))
         dialect = self._meter.dialect(asked) if self._meter else None
         needed, most = (guard.need(asked), LONGEST_JSON) if dialect is None else (Need.JSON, MOST_BYTES)
@@ -237,7 +238,15 @@ class Inspector:
         gone = wire.ending if visit.scheme == "https" else wire.closed  # half a TLS connection is none
         keep = request.keep_alive and not visit.proxied
         metered = held[0] if held else None
-        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, metered, app)
+
+        async def renew() -> bytes | None:
+            if app:
+                again = await app.again(repeatable=not allow.writes and not asked.has_body)
+            else:
+                again = await guard.again(asked, allow.credential) if allow.credential else None
+            return again.head() if again else None
+
+        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, renew, metered)
 
     def _errands(self, app: AppForm) -> ApiErrands:
         return ApiErrands(app, self._pool, self._fence)

@@ -21,6 +21,7 @@ from tickover.core.enforcement import Powers
 from tickover.core.network import Endpoint, Governed, NetworkPolicy, Opening
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
+from tickover.gateway.app_tokens import AppTokens
 from tickover.gateway.base import Denial
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.dial import Dialler
@@ -147,6 +148,7 @@ async def inspected(
     run: str = "run",
     fake: str = "127.64.0.0/10",
     resolve: Callable[[str, int], Awaitable[Sequence[str]]] = loopback,
+    apps: AppTokens | None = None,
 ) -> AsyncIterator[Site]:
     """Run a plane with an inspector; the ledger is whole and verified when this ends."""
     addresses = dns.FakeAddresses(IPv4Network(fake))
@@ -165,6 +167,7 @@ async def inspected(
         run=run, attempt=attempt, identity=identity, egress=egress, authority=authority, values=held, ledger=ledger,
         fence=fence, dialler=Dialler(resolve=resolve, connect_s=connect_s), upstream=_trusting_doubles(),
         tell=denials.append, counts=counted, patience=patience or Patience(linger_s=0.5), guard=guard(egress, held),
+        apps=apps,
     )  # fmt: skip
     plane = Plane(
         judge=egress.policy.judge, allowed=names_of(egress.policy.names()), addresses=addresses, fence=fence,
