@@ -68,11 +68,11 @@ COLLECTED: list[st.SearchStrategy[Fact]] = [
     st.builds(facts.ReportClaimed, status=st.sampled_from(ClaimStatus), summary=short),
     st.builds(facts.PhaseStarted, phase=st.just(Phase.ARTIFACTS)),
 ]
+AT_THE_GATE: st.SearchStrategy[Fact] = st.builds(
+    facts.StopGateJudged, number=st.integers(1, 4), says=st.lists(short, max_size=2).map(tuple), problem=short
+)
 AGENT: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
-    st.builds(
-        facts.StopGateJudged, number=st.integers(1, 4), says=st.lists(short, max_size=2).map(tuple), problem=short
-    ),
     st.builds(facts.AgentReady, version_said=short, model=short),
     st.builds(facts.AgentOutput, stream=st.just("stdout"), text=short),
     st.builds(facts.AgentStep, id=short, lang=short, exit=amounts, duration_s=st.just(0.5), ok=st.booleans()),
@@ -193,7 +193,7 @@ class Walk:
 
     def _running(self) -> list[st.SearchStrategy[Fact]]:
         verify: st.SearchStrategy[Fact] = st.just(VERIFY)
-        return [*AGENT, *[verify] * 4, self._end(*ENDED)]
+        return [*AGENT, AT_THE_GATE, *[verify] * 4, self._end(*ENDED)]
 
     def _verdict(self) -> st.SearchStrategy[Fact]:
         outcomes = [outcome for outcome in Outcome if (outcome is Outcome.NONE) is not self.ran]

@@ -142,7 +142,8 @@ class _Given:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         [inner] = [each for each in handler(schema)["anyOf"] if each != {"type": "null"}]
-        return dict(inner)
+        says = {"type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"}
+        return dict(inner) if says & inner.keys() else {**inner, "not": {"type": "null"}}
 
     @staticmethod
     def _check(value: Any) -> Any:
