@@ -1,7 +1,6 @@
-"""The event loop that the gateway's process turns: uvloop's where it is installed, else asyncio's own.
+"""The event loop that the gateway's process turns: asyncio's own, or uvloop's for who asks for it.
 
-An interpreter that uvloop has no build for does without (docs/decisions/0009-event-loop.md). Nothing else here knows
-which of the two it is.
+Why it is not uvloop's by itself: docs/decisions/0009-event-loop.md. Nothing else here knows which of the two it is.
 """
 
 from __future__ import annotations
@@ -15,17 +14,12 @@ NAMES: Final = ("uvloop", "asyncio")
 
 
 def loop_factory(name: str = "") -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes a loop: the one of that name, or the best there is. Raises ImportError, ValueError."""
+    """Return what makes a loop: the one of that name, asyncio's without one. Raises ImportError, ValueError."""
     if name not in {"", *NAMES}:
         raise ValueError(f"there is no event loop `{name}`, only {', '.join(NAMES)}")
-    if name != "asyncio":
-        try:
-            made: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
-        except ImportError:
-            if name:
-                raise
-        else:
-            return made
+    if name == "uvloop":
+        made: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+        return made
     return asyncio.new_event_loop
 
 
