@@ -2,7 +2,8 @@
 
     python bench/gateway.py [--quick] [--only NAME ...] [--peers FOLDER]
 
-One origin, one client, all on loopback; ours turns asyncio's loop, and uvloop's where it says so. Peers are measured if their programs are there (on PATH, or below --peers: bin/tinyproxy, sbin/squid, bin/envoy,
+One origin, one client, all on loopback; ours turns asyncio's loop, and uvloop's where it says so.
+Peers are measured if their programs are there (on PATH, or below --peers: bin/tinyproxy, sbin/squid, bin/envoy,
 bin/srt, bin/mitmdump); one that is absent is a line that says so. CPU is that of the proxy's process tree. Goals, as
 ratios to a peer of the same run: a tunnelled request at most 1.5x tinyproxy's or squid's latency; CPU of an inspected
 request at most 4x Envoy's and 1x sandbox-runtime's; at most 3 ms CPU for a new connection with a pooled upstream; an
