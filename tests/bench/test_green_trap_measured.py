@@ -17,18 +17,12 @@ import pytest
 
 from tickover.app import Tickover
 from tickover.core.errors import TickoverError
+from tickover.testing.absent import absent
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 FOLDER = Path(__file__).resolve().parents[2] / "bench" / "green_trap"
 MISSING = [program for program in ("/usr/bin/node", "/usr/bin/npm") if not os.path.exists(program)]
 BUILD = "claude-code@2.1.197"
-
-
-def unavailable(why: str) -> None:
-    """Skip with the reason; root in CI has to have what is needed."""
-    if os.getuid() == 0 and os.environ.get("CI"):
-        pytest.fail(f"the benchmark has to run here: {why}")
-    pytest.skip(f"the benchmark did not run: {why}")
 
 
 @pytest.fixture
@@ -47,13 +41,13 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
     if MISSING:
-        unavailable(f"there is no {' and no '.join(MISSING)}")
+        absent(f"there is no {' and no '.join(MISSING)}")
     home = tmp_path / "home"
     try:
         async with await Tickover.open(home) as tickover:
             await tickover.install(BUILD)
     except TickoverError as error:
-        unavailable(f"{BUILD} could not be installed: {error}")
+        absent(f"{BUILD} could not be installed: {error}")
     yield home
     shutil.rmtree(home, ignore_errors=True)  # half a gigabyte
 

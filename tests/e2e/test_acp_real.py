@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickover.gateway.certificates import RunAuthority
+from tickover.testing.absent import absent
 from tickover.testing.localhost import trust
 from tickover.testing.model import ScriptedModel
 
@@ -64,17 +65,10 @@ REAL = {
 }
 
 
-def unavailable(why: str) -> None:
-    """Skip with the reason; root in CI has to have what is needed."""
-    if os.getuid() == 0 and os.environ.get("CI"):
-        pytest.fail(f"real agents have to run here: {why}")
-    pytest.skip(f"real agents did not run: {why}")
-
-
 @pytest.mark.parametrize("name", REAL)
 async def test_a_real_agent_works_and_is_believed_on_proof_only(bench: Bench, name: str) -> None:
     if MISSING:
-        unavailable(f"there is no {' and no '.join(MISSING)}")
+        absent(f"there is no {' and no '.join(MISSING)}")
     real = REAL[name]
     authority = RunAuthority("scripted model", now=datetime.now(UTC))
     works = {"text": "Counting.", "tools": [{"name": real.tool, "input": real.words}]}

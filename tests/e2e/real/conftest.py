@@ -19,6 +19,7 @@ from tests.e2e.conftest import Bench, left_behind, until_idle
 from tickover.app import Tickover
 from tickover.core.errors import TickoverError
 from tickover.gateway.certificates import RunAuthority
+from tickover.testing.absent import absent
 from tickover.testing.model import ScriptedModel
 
 BUILDS = {"claude-code": "claude-code@2.1.197", "codex": "codex@0.169.0", "loop": "loop"}
@@ -68,7 +69,7 @@ class Real:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Yield a data folder that has both builds."""
     if not os.path.exists("/usr/bin/npm"):
-        pytest.skip("npm is not at /usr/bin/npm")
+        absent("npm is not at /usr/bin/npm")
     home = tmp_path_factory.mktemp("built")
 
     async def install() -> None:
@@ -79,7 +80,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         asyncio.run(install())
     except TickoverError as error:
-        pytest.skip(f"the builds could not be installed: {error}")
+        absent(f"the builds could not be installed: {error}")
     yield home
     shutil.rmtree(home, ignore_errors=True)  # nearly a gigabyte
 
