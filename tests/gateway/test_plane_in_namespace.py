@@ -20,6 +20,7 @@ from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence, boot_time
 from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.testing.absent import absent
 
 pytestmark = [
     pytest.mark.root,
