@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -29,6 +30,7 @@ from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
+from tickover.control.replay import replay
 from tickover.control.scheduler import Scheduler, Watch
 from tickover.control.secrets import SecretBook
 from tickover.control.server import Server
@@ -36,6 +38,7 @@ from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand, needs
+from tickover.core.comparison import Comparison
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -211,9 +214,14 @@ class Tickover:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
 
-    async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
-        """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
+    async def run(self, request: RunRequest, observe: Observer | None = None, *, record: bool = False) -> RunRow:
+        """Run a routine to its end and return its row; `observe` sees every journal event, in order.
+
+        With `record` its traffic is kept, so that it can be replayed.
+        """
         house, loaded = self._house(), self.load(request.folder)
+        if record:
+            request = replace(request, record=await asyncio.to_thread(self.registry.copy, request.folder))
         counted = needs(loaded.routine.limits, Caps())
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
 
@@ -236,6 +244,26 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    async def replay(self, run: str, *, build: str | None = None, observe: Observer | None = None) -> Comparison:
+        """Replay a recorded run offline, at another `build` (NAME@VERSION) of its agent if given.
+
+        Raises NotFoundError where there is no such run or no recording, UsageError for a build of another agent.
+        """
+
+        def load(name: str, version: str) -> tuple[Loaded, str]:
+            return self.registry.loaded(name, version), str(self.registry.folder(name, version))
+
+        def cancellable(cancel: Callable[[], None]) -> None:
+            self._cancel = cancel
+            if self._cancel_wished:
+                cancel()
+
+        original = self.run_row(run)
+        return await replay(
+            self._house(), original, load, random=secrets.token_hex, build=build, observe=observe,
+            cancellable=cancellable,
+        )  # fmt: skip
 
     def push(self, folder: Path | str, by: str = "") -> Pushed:
         """Copy a routine into the data folder, to be run by a server from now on.

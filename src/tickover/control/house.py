@@ -44,5 +44,7 @@ class House:
     """The registries of this machine's package managers, asked of them. Raises TickoverError."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""
+    offline: bool = False
+    """Whether nothing outside may be asked at all: a replay."""
     lease_s: float = TTL
     """Seconds that a run's lease lives without being renewed."""

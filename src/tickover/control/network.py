@@ -31,6 +31,7 @@ from tickover.core.event import (
     ReceiptBegun,
     ReceiptEnded,
     ReceiptsSealed,
+    ReplayDrifted,
 )
 from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
@@ -40,7 +41,7 @@ from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
+from tickover.gateway.session import Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Sealed, Session
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -340,6 +341,9 @@ class JournalWitness:
         )
         await self._record.add(*facts)
 
+    async def drifted(self, drifted: Sequence[Drifted]) -> None:
+        await self._record.add(*(ReplayDrifted(**asdict(each)) for each in drifted))
+
     async def sealed(self, head: Head) -> None:
         await self._record.add(ReceiptsSealed(receipt=head.seq, mac=head.mac))
 
@@ -366,7 +370,7 @@ async def passport_of(house: House, record: Scribe, kept: Holder, identity: Iden
         calls=len(receipts),
         counts=counts_of(receipts),
         spent=await asyncio.to_thread(spent_of, house.store.journal, record.run),
-        sealed=await asyncio.to_thread(sealed_of, house, egress),
+        sealed={} if house.offline else await asyncio.to_thread(sealed_of, house, egress),
     )
 
 

@@ -24,6 +24,7 @@ from tickover.control.record import Recorder
 from tickover.core.check import HttpCheck
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
+from tickover.core.errors import TickoverError
 from tickover.core.instance import Instance, checks_of, page_egress_of, verifier_egress_of
 from tickover.core.receipt import Identity
 from tickover.core.target import TargetError
@@ -39,6 +40,8 @@ async def get_page(
 
     A loopback address that stands as such in the routine is asked directly, without credential and receipt.
     """
+    if house.offline:
+        raise offline(url)
     if _own_machine(routine, url):
         return await get(url, timeout_s=timeout_s)
     instance = await asyncio.to_thread(house.instance)
@@ -59,10 +62,17 @@ async def resolve_refs(
     house: House, routine: Routine, record: Recorder, kept: Kept, url: str, refs: Sequence[str | None]
 ) -> list[Commit]:
     """Resolve refs of one of the routine's repositories, as `Mirrors.resolve_all` does. Raises as it does."""
+    if house.offline:
+        raise offline(url)
     if not url.startswith("https://"):
         return await house.mirrors.resolve_all(url, refs)
     async with _fetching(house, routine, record, kept) as through:
         return await house.mirrors.resolve_all(url, refs, through=through)
+
+
+def offline(what: str) -> TickoverError:
+    """Return why a replay does not ask for something outside."""
+    return TickoverError("replay.offline", f"a replay does not look at the outside world: {what} was not asked")
 
 
 @asynccontextmanager

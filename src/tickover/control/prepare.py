@@ -7,9 +7,10 @@ and the state folder, each in its phase.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -23,7 +24,9 @@ from tickover.control.network import Ways
 from tickover.control.outreach import resolve_refs
 from tickover.control.record import Recorder
 from tickover.control.walk import Walk
+from tickover.core.cassette import Pinned
 from tickover.core.definition import Routine
+from tickover.core.errors import TickoverError
 from tickover.core.event import FindingReported, LayerReady, VersionResolved
 from tickover.core.finding import FindingCode, found
 from tickover.core.receipt import Identity
@@ -132,9 +135,30 @@ def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
     return tuple(Block(s.id, s.lang, s.code, one_line(s.title), float(s.timeout) if s.timeout else None) for s in steps)
 
 
+def _state(house: House, accepted: Accepted) -> str | None:
+    """Return the digest of the state that the run begins with."""
+    if accepted.request.replay is not None:
+        return accepted.request.replay.state
+    current = house.store.states.current(accepted.routine.name)
+    return current.digest if current else None
+
+
+def _recorded(house: House, pinned: Mapping[str, Pinned]) -> dict[str, Commit]:
+    """Return recorded commits from our mirrors, without asking anybody. Raises TickoverError `repository.gone`."""
+    found: dict[str, Commit] = {}
+    for name, each in pinned.items():
+        commit = house.mirrors.known(each.url, each.sha)
+        if commit is None:
+            raise TickoverError("repository.gone", f"the mirror of {each.url} has no commit {each.sha[:12]} any more")
+        found[name] = replace(commit, branch=each.branch, default_branch=each.default_branch)
+    return found
+
+
 async def _commits(
     house: House, accepted: Accepted, record: Recorder, kept: Kept
 ) -> tuple[dict[str, Commit], dict[str, Commit]]:
+    if (replay := accepted.request.replay) is not None:
+        return _recorded(house, replay.subject), _recorded(house, replay.trusted)
     subject: dict[str, Commit] = {}
     trusted: dict[str, Commit] = {}
     for name, repository in accepted.routine.repositories.items():
@@ -179,8 +203,8 @@ async def prepare(
             layer = await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown))
             layers = (*layers, layer)
     async with walk.timed(Phase.CLONE):
-        current = house.store.states.current(routine.name) if routine.state else None
-        state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
+        current = _state(house, accepted) if routine.state else None
+        state = await unpack(folders, current, house.blobs.open) if routine.state else None
         if state is not None:
             teardown.callback(state.close)
         checkouts = Checkouts(house.data, house.backend, folders)
@@ -191,7 +215,7 @@ async def prepare(
                 )
             )
         )
-    return Prepared(resolved, layers, workspace, folders, program, current.digest if current else None)
+    return Prepared(resolved, layers, workspace, folders, program, current)
 
 
 async def _layer(
@@ -211,7 +235,7 @@ async def _layer(
         network=environment.network,
         env=environment.env,
         credentials=environment.credentials,
-        refresh_s=float(environment.setup.refresh),
+        refresh_s=math.inf if house.offline else float(environment.setup.refresh),
     )
 
     async def known() -> list[str]:

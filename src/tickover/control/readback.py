@@ -18,6 +18,7 @@ from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer
 from tickover.control.hands import ReadConnector, ran
 from tickover.control.house import House
 from tickover.control.network import Ways
+from tickover.control.outreach import offline
 from tickover.core.connector import connected
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import TickoverError
@@ -35,6 +36,8 @@ def read_back(house: House, ways: Ways) -> ReadConnector:
     """Return what reads connectors for the checks of one attempt."""
 
     async def read(name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
+        if house.offline:
+            raise offline(name)
         connector = connected(name, house.instance().connectors, name)
         url = f"{connector.url}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
         program = resources.files("tickover.control.inside").joinpath("read.py").read_bytes()

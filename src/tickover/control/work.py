@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -56,7 +55,7 @@ async def work(
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
     task = AgentTask(
-        boundary=secrets.token_hex(16),
+        boundary=accepted.boundary,
         prompt=routine.body,
         task=routine.task,
         skill=prepared.resolved.skill,
@@ -79,7 +78,7 @@ async def work(
     spec = SandboxSpec(
         name=f"{record.run}-{record.attempt}",
         argv=plan.argv,
-        env={**PLAIN_ENV, "TICKOVER_RUN": record.run, **plan.env},
+        env={**PLAIN_ENV, "TICKOVER_RUN": accepted.inside, **plan.env},
         cwd=plan.cwd,
         layers=prepared.layers,
         overlays=(prepared.workspace.overlay(),),

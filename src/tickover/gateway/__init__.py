@@ -29,6 +29,7 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     guard.py         every protection, a method each          credential.py, glance.py, coding.py   what they need
     reading.py, receive_pack.py   what of a body is read first      calls.py   numbers, `max`, receipts
     meter.py, prices.py           what models take, and the run's budget
+    tape.py, playing.py           an exchange recorded, and answered from a recording
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
 
 What makes it a process of its own, one for all runs:

@@ -109,8 +109,12 @@ class Guard:
 
     def redact(self, text: str) -> str:
         """Take every secret of this run out of a text that is kept."""
+        return self.blot(text.encode("utf-8", "replace")).decode("utf-8", "replace") if self._seen else text
+
+    def blot(self, data: bytes) -> bytes:
+        """Take every secret of this run out of bytes that are kept."""
         scrubber = self._scrubber(tuple(value for values in self._seen.values() for value in values))
-        return scrubber.whole(text.encode("utf-8", "replace")).decode("utf-8", "replace") if scrubber else text
+        return scrubber.whole(data) if scrubber else data
 
     # The values.
 

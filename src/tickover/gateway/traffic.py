@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -21,12 +22,16 @@ from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
+from tickover.gateway.guard import Guard
 from tickover.gateway.inspect import Inspector
 from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
+from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Listeners, Passage, Plane, names_of
+from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
+from tickover.gateway.tape import Tape
 from tickover.gateway.values import SealedValues
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
@@ -70,15 +75,22 @@ class Traffic:
         self.values = SealedValues(key, passport.sealed)
         self.ledger = SessionLedger(chain, keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
-        dialler = Dialler(screen=screen_as_this_machine)
+        self._tape = None if passport.tape is None else Tape(os.dup(passport.tape))
+        guard, dialler = Guard(passport.egress, self.values), Dialler(screen=screen_as_this_machine)
+        meter: Meter | None = Meter(
+            passport.egress.budget, passport.egress.prices, prices(), passport.spent,
+            lambda called: tell("called", called=asdict(called)),
+        )  # fmt: skip
+        self._playback: Playback | None = None
+        if passport.cassette is not None:
+            drifts = Drifts(lambda drift, times: tell("drifted", drifted={**drift._asdict(), "times": times}))
+            guard, dialler, meter = BlindGuard(passport.egress, self.values), OfflineDialler(drifts.add), None
+            self._playback = Playback(takes_of(passport.cassette), guard, drifts, Patience())
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
-            meter=Meter(
-                passport.egress.budget, passport.egress.prices, prices(), passport.spent,
-                lambda called: tell("called", called=asdict(called)),
-            ),
+            guard=guard, meter=meter, tape=self._tape, playback=self._playback,
         )  # fmt: skip
         self._plane = Plane(
             judge=policy.judge,
@@ -123,6 +135,10 @@ class Traffic:
         self._beat.cancel()
         await self._plane.close()
         await self._inspector.close()
+        if self._playback:
+            self._playback.close()
+        if self._tape:
+            self._tape.close()
         self._denials.flush()
         self._seal()
 
