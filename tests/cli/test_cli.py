@@ -69,7 +69,8 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tupl
 def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
-        ("runs", "show"), ("routine",), ("routine", "allowlist"), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
+        ("runs", "replay"),
+    ("runs", "show"), ("routine",), ("routine", "allowlist"), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
         ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
         ("up",), ("events",), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
         ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
