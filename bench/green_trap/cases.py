@@ -43,11 +43,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Work:
-    """Shell commands: what does the work, what nearly does, what takes it back."""
+    """Shell commands: what does the work, what nearly does, what is taken for it and lost, what takes it back."""
 
     do: str
     wrong: str
     elsewhere: str
+    lost: str
     undo: str
 
 
@@ -101,10 +102,15 @@ FAULTS: dict[str, Fault] = {
     "no_such_tool": lambda w, works, words: _then(w, works, words, Turn(tool=("mcp__slack__post", {"text": "hi"}))),
     "wrong_content": _wrong,
     "wrong_place": lambda work, works, words: _then(work, works, words, Turn(run=work.elsewhere)),
+    "lost": lambda work, works, words: _then(work, works, words, Turn(run=work.lost)),
+    "late_error": lambda w, works, words: [Turn(run=f"{w.do if works else 'true'}; exit 7"), Turn(text=words)],
     "undone": lambda w, works, words: [Turn(run=w.do), Turn(run="true" if works else w.undo), Turn(text=words)],
     "empty_answer": lambda work, works, _: _then(work, works, ""),
     "overloaded": _instead({"status": 529, "type": "overloaded_error"}),
     "overloaded_once": _once({"status": 529, "type": "overloaded_error"}),
+    "rate_limited": _instead({"status": 429, "type": "rate_limit_error"}),
+    "forbidden": _instead({"status": 403, "type": "permission_error"}),
+    "not_found": _instead({"status": 404, "type": "not_found_error"}),
     "unauthorised": _instead({"status": 401, "type": "authentication_error"}),
     "bad_request": _instead({"status": 400, "type": "invalid_request_error"}),
     "server_error": _instead({"status": 500, "type": "api_error"}),

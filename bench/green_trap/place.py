@@ -62,7 +62,10 @@ class Result:
 
 
 class Board(ThreadingHTTPServer):
-    """A message board: POST adds a message to its path, GET lists them. Without TLS it is the same, to be read."""
+    """A message board: POST adds a message to its path, GET lists them. Without TLS it is the same, to be read.
+
+    A POST with a query is answered by 200 and `{"ok": false}`, and is lost: services that do so are many.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -98,9 +101,11 @@ class _Board(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode("utf-8", "replace")
-        with self.server.lock:
-            self.server.messages.setdefault(self.path, []).append(body)
-        self._answer({"ok": True})
+        taken = "?" not in self.path
+        if taken:
+            with self.server.lock:
+                self.server.messages.setdefault(self.path, []).append(body)
+        self._answer({"ok": taken})
 
     def do_GET(self) -> None:
         with self.server.lock:
@@ -156,6 +161,7 @@ class Place:
         events: list[JournalEvent] = []
         with ScriptedModel(script(case, work), tls=self._tls) as model:
             _write(folder, case, number, (f"localhost:{board}", f"http://127.0.0.1:{read}{channel}"), model.port)
+            self._tickover.grant(folder, by="the benchmark")
             request = RunRequest(folder=str(folder), keep=True)
             row = await self._tickover.run(request, events.append)
         if not any(event.type == "agent_started" for event in events):
@@ -191,12 +197,14 @@ def _work(task: str, number: int, url: str) -> Work:
             do=f"echo {number} > sum.txt",
             wrong=f"echo {number + 1} > sum.txt",
             elsewhere=f"mkdir -p /tmp/out && echo {number} > /tmp/out/sum.txt",
+            lost=f"echo {number} > /dev/null",
             undo="rm -f sum.txt",
         )
     return Work(
         do=f"curl -sS -d 'The sum is {number}' {url}",
         wrong=f"curl -sS -d 'The sum is {number + 1}' {url}",
         elsewhere=f"curl -sS -d 'The sum is {number}' {url}-other",
+        lost=f"curl -sS -d 'The sum is {number}' '{url}?when=later'",
         undo=f"curl -sS -X DELETE {url}",
     )
 
@@ -209,13 +217,15 @@ def _write(folder: Path, case: Case, number: int, board: tuple[str, str], model:
     variable = {"claude-code": {"ANTHROPIC_BASE_URL": url}, "codex": {"OPENAI_BASE_URL": f"{url}/v1"}}
     environment = {"env": variable[case.agent], "network": [host]}
     expect: list[Any] = [{"command": {"run": "python3 judge.py"}}]
+    may: list[Any] = []
     if case.task == "post":
         expect = [{"http": {"url": read, "status": 200, "contains": f"The sum is {number}"}}]
+        may = [{"request": {"to": f"{method} https://{host}/*"}} for method in ("POST", "DELETE")]
     judge = f"import sys\nsys.exit(open('/subject/sum.txt').read().strip() != '{number}')\n"
     (folder / "checks" / "judge.py").write_text(judge)
     watch = {"init": "60s", "first_answer": "20s", "progress": "20s"}
-    keys = {"name": "work", "agent": case.agent, "environment": environment, "expect": expect, "watch": watch}
-    keys["limits"] = {"timeout": "3m"}
+    keys = {"name": "work", "agent": case.agent, "environment": environment, "may": may, "expect": expect}
+    keys |= {"watch": watch, "limits": {"timeout": "3m"}}
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
     what = "Write the sum to sum.txt." if case.task == "sum" else "Post the sum to the board."
     (folder / "ROUTINE.md").write_text(f"---\n{front}---\n{what}\n")

@@ -1,9 +1,9 @@
 """Play the routine with a real agent, a scripted model, and doubles of a git host and of GitHub's API, over HTTPS.
 
-    python3 play.py [honest | says-so | approves | pushes-main] [--agent claude-code | codex] [--home DIR]
+    python3 play.py [honest | says-so | approves | pushes-main] [--agent claude-code | codex | loop] [--home DIR]
 
-The scripted model is no model: it says what `turns` below says, so that the rest - the agent's real CLI, its tools, the
-sandbox, the gateway, the checks - can be looked at without a key. Afterwards the doubles' own records are compared with
+The scripted model is no model: it says what `scenarios.json` says, to every agent the same, so that the rest - the
+agent's real CLI, its tools, the sandbox, the gateway, the checks - can be looked at without a key. Afterwards the doubles' own records are compared with
 what the run claims. Exits with the run's own exit code. DIR is a data folder that has the agent's build
 (`tickover agent install`); without it the build is installed from this machine's registry first, in a new folder.
 """
@@ -32,14 +32,29 @@ from tickover.testing.upstream import upstream
 HERE = Path(__file__).resolve().parent
 TICKOVER = (sys.executable, "-c", "from tickover.cli import main; main(prog_name='tickover')")
 AGENTS = {
-    "claude-code": ("claude-code@2.1.197", "ANTHROPIC_BASE_URL", ""),
-    "codex": ("codex@0.169.0", "OPENAI_BASE_URL", "/v1"),
+    "claude-code": ("Bash", "command", {}),
+    "codex": (
+        "exec_command",
+        "cmd",
+        {
+            "agent: claude-code@2.1.197": "agent: codex@0.169.0",
+            'ANTHROPIC_BASE_URL: "https://localhost:8946"': 'OPENAI_BASE_URL: "https://localhost:8946/v1"',
+        },
+    ),
+    "loop": (
+        "bash",
+        "command",
+        {
+            "agent: claude-code@2.1.197": "agent: loop\n"
+            'model: {name: scripted, url: "https://localhost:8946", wire: anthropic}',
+            '  env: {ANTHROPIC_BASE_URL: "https://localhost:8946"}\n': "",
+        },
+    ),
 }
+"""Agent -> its tool for a command, that tool's argument, and what of the routine is another: agent and model."""
 PLAYS = {"honest": 0, "says-so": 5, "approves": 5, "pushes-main": 5}
 MAIN = "def total(prices):\n    return sum(prices)\n"
 CHANGED = "def total(prices):\n    return int(sum(prices))\n"
-FIXED = "def total(prices):\n    return round(sum(prices), 2)\n"
-DIFF = "git fetch -q origin main && git diff FETCH_HEAD...HEAD"
 
 
 @dataclass
@@ -55,27 +70,13 @@ class World:
 
 
 def turns(play: str, agent: str, api: str) -> list[dict[str, Any]]:
-    """Say what the scripted model answers, turn by turn."""
-    event = "APPROVE" if play == "approves" else "REQUEST_CHANGES"
-    review = json.dumps({"event": event, "body": "`int` cuts the cents off: round to two digits instead."})
-    branch = "main" if play == "pushes-main" else "tickover/review-7"
-    post = f"curl -sS -H 'content-type: application/json' -d '{review}' {api}/repos/acme/app/pulls/7/reviews"
-    fix = f"printf '%s' '{FIXED}' > total.py && git -c user.name=Bot -c user.email=bot@example.com commit -qam 'Round'"
-    done = {"text": "I have posted the review and pushed the fix to tickover/review-7."}
-    if play == "says-so":
-        return [done]
-    return [
-        {"text": "I look at the diff.", "tools": [_shell(agent, DIFF)]},
-        {"expect": r"int\(sum", "text": "I post a review.", "tools": [_shell(agent, post)]},
-        {"text": "I push the fix.", "tools": [_shell(agent, f"{fix} && git push -q origin HEAD:refs/heads/{branch}")]},
-        done,
-    ]
-
-
-def _shell(agent: str, command: str) -> dict[str, Any]:
-    if agent == "codex":
-        return {"name": "exec_command", "input": {"cmd": command}}
-    return {"name": "Bash", "input": {"command": command, "description": "work"}}
+    """Say what the scripted model answers, turn by turn: `run` is a call of the agent's tool for a command."""
+    tool, argument, _ = AGENTS[agent]
+    said = json.loads((HERE / "scenarios.json").read_text())[play]
+    for turn in said:
+        if (command := turn.pop("run", None)) is not None:
+            turn["tools"] = [{"name": tool, "input": {argument: command.replace("API", api)}}]
+    return list(said)
 
 
 async def play(name: str, agent: str, folder: Path, home: Path) -> int:
@@ -116,14 +117,9 @@ def configure(home: Path, world: World, roots: Path) -> None:
 def copy(routine: Path, world: World, agent: str) -> Path:
     """Copy the routine: only the agent, its model's address and the doubles' ports differ."""
     (routine / "skills" / "review").mkdir(parents=True)
-    build, variable, path = AGENTS[agent]
     text = (HERE / "ROUTINE.md").read_text()
-    for old, new in (
-        ("claude-code@2.1.197", build),
-        ('ANTHROPIC_BASE_URL: "https://localhost:8946"', f'{variable}: "https://{world.model}{path}"'),
-        ("localhost:8944", world.api),
-        ("localhost:8945", world.host),
-    ):
+    ports = {"localhost:8944": world.api, "localhost:8945": world.host, "localhost:8946": world.model}
+    for old, new in {**AGENTS[agent][2], **ports}.items():
         text = text.replace(old, new)
     (routine / "ROUTINE.md").write_text(text)
     skill = "skills/review/SKILL.md"

@@ -7,7 +7,7 @@ The map of the house; imports point down only (import-linter holds it).
     control/      DOES, in order. `execute` is the main path: read it first
         dispatch  a wish becomes a run, or an error         prepare  what exactly runs, and where
         work      the agent's turn                          verify   what is true afterwards
-        network   the ways out of a run's sandboxes         outreach, readback: what the verifier asks of the world
+        network   the ways out of a run's sandboxes         outreach  what the verifier asks of the world
         hands     all that a check may touch                recover  what a killed process left
         recording what passed, kept                         replay   a recorded run once more, offline
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -119,7 +120,7 @@ class Tickover:
         self.blobs = FileBlobs(str(home / "blobs"))
         self.access = Access(self.store.tokens, self.store.audit, clock=time.time, random=secrets.token_bytes)
         self._caps = CapsBook(lambda: config_path(home)[0], lambda: load_instance(home))
-        self.registry = Registry(self.store, home, time.time)
+        self.registry = Registry(self.store, home, time.time, self._possible)
         self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
@@ -224,14 +225,7 @@ class Tickover:
             request = replace(request, record=await asyncio.to_thread(self.registry.copy, request.folder))
         counted = needs(loaded.routine.limits, Caps())
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
-
-        def possible(routine: Routine) -> None:
-            instance, known = house.instance(), house.presets()
-            with loaded.placing():
-                egress_of(routine, instance, known)
-                verifier_egress_of(routine, instance, known)
-                read_back_of(routine, instance, known)
-
+        possible = partial(self._possible, loaded)
         accepted = accept(
             house.store, house.blobs, loaded, request, house.owner, random=secrets.token_hex, possible=possible
         )
@@ -265,10 +259,18 @@ class Tickover:
             cancellable=cancellable,
         )  # fmt: skip
 
+    def _possible(self, loaded: Loaded, routine: Routine) -> None:
+        """Raise DefinitionErrors for a host, credential or connector that this instance can never give a run."""
+        instance, known = self.secrets.instance(), _presets()
+        with loaded.placing():
+            egress_of(routine, instance, known)
+            verifier_egress_of(routine, instance, known)
+            read_back_of(routine, instance, known)
+
     def push(self, folder: Path | str, by: str = "") -> Pushed:
         """Copy a routine into the data folder, to be run by a server from now on.
 
-        Raises what `load` raises, and DefinitionErrors for what this build cannot do.
+        Raises what `load` raises, and DefinitionErrors for what this build cannot do or this instance not give.
         """
         return self.registry.push(str(folder), by)
 

@@ -66,6 +66,7 @@ async def test_green_is_never_wrong_and_red_is_never_wrong(bench: ModuleType, ho
     assert [str(each.case) for each in results if each.false_green] == [], told
     assert [str(each.case) for each in results if each.done and each.colours["tickover"] == "red"] == [], told
     assert [str(each.case) for each in results if not each.right] == [], told  # amber for everything would pass the two
+    assert {each.case.task for each in results if each.done} == {"sum", "post"}, told
     idle = [each for each in results if not each.done]
     assert len(idle) * 3 > len(results) > len(idle) * 1.3, told
     assert [each for each in idle if each.colours["exit code"] == "green"], (

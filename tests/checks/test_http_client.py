@@ -56,6 +56,15 @@ async def test_a_page_comes_as_it_is(server: Server) -> None:
     assert server.requests[0].startswith("GET /a?x=1 HTTP/1.1\r\n")
 
 
+async def test_what_the_server_says_of_its_clock_and_of_waiting(server: Server) -> None:
+    dated = answer(b"", "429 Too Many Requests", "Date: Tue, 01 Jan 2999 00:00:00 GMT", "Retry-After: 30")
+    server.answers = {"/dated": dated, "/odd": answer(b"", "200 OK", "Date: tomorrow")}
+    got = await get(f"{server.base}/dated", timeout_s=20)
+    assert got.ahead_s > 900 * 365 * 86400
+    assert got.headers["retry-after"] == "30"
+    assert (await get(f"{server.base}/odd", timeout_s=20)).ahead_s == 0
+
+
 async def test_a_redirect_on_the_same_host_is_followed(server: Server) -> None:
     server.answers |= {"/a": answer(b"", "302 Found", "Location: /b"), "/b": answer(b"here")}
     got = await get(f"{server.base}/a", timeout_s=10)

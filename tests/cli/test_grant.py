@@ -75,6 +75,7 @@ def test_a_routine_that_asks_for_nothing_needs_no_grant(cli: Cli, folder: Path) 
 
 
 def test_what_was_pushed_is_granted_by_its_name_whatever_the_version(cli: Cli, folder: Path) -> None:
+    cli("secret", "set", "chat", "--hosts", "chat.test", input="a-value-of-some-length")
     pushed = cli("push", str(folder))
     assert pushed.exit_code == 0, pushed.stderr
     assert "  +  write       to change one POST request to https://chat.test/api/post" in pushed.stdout
@@ -91,3 +92,33 @@ def test_what_was_pushed_is_granted_by_its_name_whatever_the_version(cli: Cli, f
     (folder / "ROUTINE.md").write_text(FRONT.format(most=2))
     wider = json.loads(cli("push", str(folder), "--json").stdout)
     assert wider["asks"] == ["to change up to two POST requests to https://chat.test/api/post"]
+
+
+def test_what_this_instance_cannot_give_is_not_pushed(cli: Cli, folder: Path) -> None:
+    refused = cli("push", str(folder))
+    assert refused.exit_code == 2
+    assert "credential.unknown" in refused.stderr
+    assert "ROUTINE.md:6:" in refused.stderr
+    assert "routine.not_found" in cli("routine", "pause", "digest").stderr
+
+
+def test_a_schedule_that_never_fires_is_told_by_the_push(cli: Cli, folder: Path) -> None:
+    front = "on:\n  - schedule: {cron: '0 0 31 2 *'}\n  - schedule: {at: '2020-01-01T00:00:00Z'}\n"
+    (folder / "ROUTINE.md").write_text(f"---\nname: digest\nagent: steps\n{front}---\n```bash\ntrue\n```\n")
+    pushed = cli("push", str(folder))
+    assert pushed.exit_code == 0, pushed.stderr
+    assert "`cron: 0 0 31 2 *` never fires" in pushed.stderr
+    never = json.loads(cli("push", str(folder), "--json").stdout)["never"]
+    assert never == ["`cron: 0 0 31 2 *`", "`at: 2020-01-01T00:00:00Z`"]
+
+
+def test_a_paused_routine_is_shown_as_one(cli: Cli, folder: Path) -> None:
+    front = "on:\n  - schedule: {every: 1d}\n"
+    (folder / "ROUTINE.md").write_text(f"---\nname: digest\nagent: steps\n{front}---\n```bash\ntrue\n```\n")
+    assert json.loads(cli("routine", "show", str(folder), "--json").stdout)["pushed"] is None
+    cli("push", str(folder))
+    assert json.loads(cli("routine", "show", str(folder), "--json").stdout)["pushed"]["paused"] is None
+    cli("routine", "pause", "digest", "--reason", "the wiki moves")
+    assert "paused: the wiki moves; `tickover routine resume digest`" in cli("routine", "show", str(folder)).stdout
+    assert "paused" in cli("routine", "list", str(folder.parent)).stdout
+    assert "paused  the wiki moves" in cli("routine", "next", str(folder)).stderr

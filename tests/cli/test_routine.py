@@ -48,11 +48,11 @@ def test_routines_are_listed_weak_ones_and_wrong_ones_too(cli: Cli) -> None:
     shown = cli("routine", "list")
     assert shown.exit_code == 0
     head, digest, hello, wrong = shown.stdout.splitlines()
-    assert head.split() == ["ROUTINE", "AGENT", "STARTS", "CONTRACT"]
+    assert head.split() == ["ROUTINE", "AGENT", "STARTS", "SERVER", "CONTRACT"]
     assert "schedule, api" in digest
     assert "▲ this routine can only ever be unverified, because it may write outside" in digest
     assert hello.split(maxsplit=2)[:2] == ["hello", "steps"]
-    assert hello.endswith("by hand        2 checks")
+    assert hello.split(maxsplit=2)[2] == "by hand                2 checks"
     assert "line 2: `agent` is required (and 1 more)" in wrong
 
 

@@ -178,6 +178,7 @@ async def test_a_pending_run_holds_no_place(told: ToldServer, page: Page) -> Non
         ({"expect": [{"http": {"url": "https://a.test/", "within": "1h"}}], "state": True}, False),
         ({"expect": [{"git": {"repo": "a", "ref": "m", "within": "1h"}}]}, False),
         ({"expect": [{"git": {"repo": "a", "ref": "m"}}]}, True),
+        ({"expect": [{"slack": {"channel": "C0ENG", "within": "1h"}}]}, True),
     ],
 )
 def test_who_waits_in_its_process(keys: dict[str, object], later: bool) -> None:

@@ -28,6 +28,9 @@ ready() {{ echo '{json.dumps(INIT)}'; }}
 case "$CASE" in
   writes) ready; echo 3 > count.txt; echo '{json.dumps(SAID)}'; echo '{json.dumps(DONE)}' ;;
   says) ready; echo '{json.dumps(SAID)}'; echo '{json.dumps(DONE)}' ;;
+  cut) ready; echo 3 > count.txt; printf '%s' '{{"type":"result","subtype":"success","is_err'; kill -9 $$ ;;
+  garbage) ready; printf '\377\000{{]\n[[[[\n{{"type":null}}\n{{"type":"assistant","message":7}}\n"result"\n{{"type":"result"}}\n'
+    head -c 20000000 /dev/zero | tr '\000' '['; exit 0 ;;
   dies) ready; echo 3 > count.txt; exit 0 ;;
   mute) setsid sleep 3600 & sleep 3600 ;;
   hangs) ready; setsid sleep 3600 & sleep 3600 ;;
@@ -65,6 +68,8 @@ def routine(bench: Bench, case: str, **front: Any) -> Path:
         ("writes", "completed", "verified"),
         ("says", "completed", "failed"),
         ("dies", "lost", "verified"),
+        ("cut", "lost", "verified"),
+        ("garbage", "failed", "failed"),
         ("overloaded", "failed", "failed"),
     ],
 )

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tickover.core.errors import DefinitionErrors
+from tickover.core.wish import Wish
 from tickover.testing.github import GitHubDouble, Pull
 from tickover.testing.localhost import entry, serving, url
+from tickover.testing.sandbox import until
 from tickover.testing.slack import Account, SlackDouble
 from tickover.testing.upstream import Upstream
 
@@ -150,6 +152,22 @@ async def test_a_rate_limit_is_waited_for(town: Town) -> None:
     assert (row.outcome, row.exit_code) == ("verified", 0), row.reason
     asked = [each["result"] for each in town.bench.facts("check_evaluated")]
     assert asked == ["pending", "pass"]
+
+
+@pytest.mark.timeout(300)
+async def test_a_message_is_read_back_when_the_process_of_the_run_is_gone(town: Town) -> None:
+    town.slack.limited_from = 2
+    expect = [{"slack": {"channel": "C0ENG", "contains": "Weekly digest", "within": "10m"}}]
+    tickover = town.bench.tickover
+    name = tickover.push(town.routine((POST, SAYS), **{**SLACK, "expect": expect})).name
+    tickover.grant(tickover.pushed_folder(name), by="owner")
+    run = tickover.enqueue(Wish(name)).run
+    async with tickover.server():
+        await until(lambda: tickover.run_row(run).outcome == "verified", lambda: tickover.run_row(run), seconds=120)
+    asked = [event.data["result"] for event in tickover.journal(run) if event.type == "check_evaluated"]
+    assert (asked[0], asked[-1]) == ("pending", "pass")
+    assert town.slack.called[-1]["by"] == "UREAD"
+    assert not [token for token in (BOT, READER) if token in str(tickover.journal(run))]
 
 
 async def test_a_review_is_verified_by_reading_it_back(town: Town) -> None:

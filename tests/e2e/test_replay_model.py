@@ -57,11 +57,15 @@ async def recorded_twice(bench: Bench, turns: list[dict[str, Any]], **front: Any
 
 @pytest.mark.parametrize("wire", ["anthropic", "openai"])
 async def test_a_loop_is_replayed_without_its_model(bench: Bench, wire: str) -> None:
-    write = {"text": "Counting.", "tools": [{"name": "write", "input": {"path": "count.txt", "content": "3\n"}}]}
-    date = {"tools": [{"name": "bash", "input": {"command": "echo $TICKOVER_RUN; uname"}}]}
+    write: dict[str, Any] = {
+        "text": "Counting.",
+        "tools": [{"name": "write", "input": {"path": "count.txt", "content": "3\n"}}],
+    }
+    first: dict[str, Any] = {"tools": [{"name": "bash", "input": {"command": "echo $TICKOVER_RUN; uname"}}]}
     url = "MODEL/v1" if wire == "openai" else "MODEL"
     at = {"name": "scripted", "url": url, "wire": wire}
-    await recorded_twice(bench, [date, write, {"text": "Done."}], agent="loop", model=at)
+    turns: list[dict[str, Any]] = [first, write, {"text": "Done."}]
+    await recorded_twice(bench, turns, agent="loop", model=at)
 
 
 REAL = {

@@ -1,4 +1,4 @@
-"""The example as its reader plays it: the real Claude Code CLI, installed from this machine's registry of packages."""
+"""The example as its reader plays it: the real CLIs, installed from this machine's registry of packages, and our loop."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+@pytest.mark.parametrize("agent", ["claude-code", "codex", "loop"])
 @pytest.mark.parametrize("name", PLAYS)
-def test_the_run_says_what_the_doubles_have(name: str, home: Path) -> None:
+def test_the_run_says_what_the_doubles_have(name: str, agent: str, home: Path) -> None:
     code, says, reviews = PLAYS[name]
-    command = [sys.executable, str(PLAY), name, "--home", str(home)]
+    command = [sys.executable, str(PLAY), name, "--agent", agent, "--home", str(home)]
     played = subprocess.run(command, check=False, capture_output=True, text=True)
     shown = played.stdout + played.stderr
     assert played.returncode == code, shown

@@ -1,4 +1,4 @@
-"""Getting a page for the check `http`: GET only, bounded in time and bytes, never led to another host.
+"""Getting a page of the web or of a connector: GET only, bounded in time and bytes, never led to another host.
 
 It goes through a proxy if it is given one, whose refusals are no answers of the page. Others are not used: proxy
 variables of the environment are not read (`trust_env=False`): a check asks the address that stands in the
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Final
 
@@ -24,7 +26,7 @@ from tickover.core.text import one_line
 
 MAX_BODY = 1 << 20
 MAX_REDIRECTS = 5
-_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "location", "server")
+_KEPT_HEADERS = ("content-type", "date", "etag", "last-modified", "location", "retry-after", "server")
 _REFUSAL = 4096  # bytes of a refusal that are read
 _PORTS = {"http": 80, "https": 443}
 
@@ -120,9 +122,16 @@ async def _read(response: httpx.Response, max_body: int) -> HttpAnswer:
         if len(body) > max_body:
             break
     truncated = len(body) > max_body
-    return HttpAnswer(
-        response.status_code, _headers(response.headers), bytes(body[:max_body]), truncated, str(response.url)
-    )
+    headers = _headers(response.headers)
+    ahead_s = _ahead(headers.get("date", ""))
+    return HttpAnswer(response.status_code, headers, bytes(body[:max_body]), truncated, str(response.url), ahead_s)
+
+
+def _ahead(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from tickover.cli.blocks import Ink, Line
 from tickover.cli.find import find_routine, own_name
 from tickover.cli.grant import asks
 from tickover.cli.output import print_json, screen
+from tickover.cli.pushed import pause_line
 from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
 from tickover.cli.words import moment
@@ -34,20 +35,22 @@ def command(*, routine: str, remote: bool, as_json: bool, home: Path | None, no_
         return
     with options.reading(home) as tickover:
         pushed = tickover.push(find_routine(routine), who())
-        paused = tickover.routine(pushed.name).paused_reason if tickover.routine(pushed.name).paused_at else None
+        paused = pause_line(tickover.routine(pushed.name))
         view = tickover.grants_of(pushed.folder)
     if as_json:
         told = {"format": FORMAT, "name": pushed.name, "version": pushed.version, "changed": pushed.changed}
-        print_json({**told, "next_at": iso(pushed.next_at), "asks": [each.says for each in view.new]})
+        asked = [each.says for each in view.new]
+        print_json({**told, "next_at": iso(pushed.next_at), "never": list(pushed.never), "asks": asked})
         return
     out = screen(no_color=no_color)
     state = "pushed" if pushed.changed else "unchanged"
     out.show(Line(Ink(f"{state}  ", "dim"), Ink(pushed.name, "bold"), f"  version {pushed.version[:12]}"))
     if paused is not None:
-        hint = f"`{own_name()} routine resume {pushed.name}`"
-        out.show(Line(Ink("paused   ", "dim"), f"{paused}; {hint}"))
+        out.show(Line(Ink("paused   ", "dim"), paused))
     elif pushed.next_at is not None:
         out.show(Line(Ink("next     ", "dim"), moment(pushed.next_at, time.time())))
+    for never in pushed.never:
+        screen(sys.stderr).show(Line(Ink("▲ ", "warn"), f"{never} never fires"))
     if view.differs:
         out.show(asks(view))
         screen(sys.stderr).show(Line(f"its runs are refused until `{own_name()} grant {pushed.name}` says yes"))

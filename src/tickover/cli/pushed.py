@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from tickover.app import home_folder
 from tickover.cli import options
 from tickover.cli.blocks import Block, Ink, Line, Table
-from tickover.cli.find import find_routine
+from tickover.cli.find import find_routine, own_name
 from tickover.cli.output import print_json, screen
 from tickover.cli.who import who
 from tickover.cli.wire import FORMAT, iso
@@ -24,11 +25,27 @@ from tickover.control.registry import plans_of
 from tickover.core.schedule import offset_of, plan_of, slots
 from tickover.core.trigger import ScheduleTrigger
 from tickover.routines.loader import load_folder
+from tickover.store.server import RoutineRecord
 
 _SHOWN: Final = 5
 _RULE: Final = (
     "A line of fixed times fires once where the clock repeats an hour, and at the first minute after one it skips."
 )
+
+
+def registered(home: Path | None) -> dict[str, RoutineRecord]:
+    """Return what was pushed to the data folder, by name. Where there is no folder, nothing was, and none is made."""
+    if not (home or home_folder()).is_dir():
+        return {}
+    with options.reading(home) as tickover:
+        return {each.name: each for each in tickover.registry.list()}
+
+
+def pause_line(record: RoutineRecord | None) -> str | None:
+    """Say that a pushed routine is paused, why, and how that ends; None while it may start."""
+    if record is None or record.paused_at is None:
+        return None
+    return f"{record.paused_reason or f'by {record.paused_by}'}; `{own_name()} routine resume {record.name}`"
 
 
 @click.command(epilog="\b\nExample:\n  tickover routine pause hello --reason 'the wiki is moving'")
@@ -56,8 +73,9 @@ def resume(name: str, home: Path | None) -> None:
 @click.argument("routine", metavar="FOLDER|NAME")
 @click.option("-n", "count", type=click.IntRange(1, 100), default=_SHOWN, show_default=True, help="How many firings.")
 @options.as_json("the firings")
+@options.home
 @options.no_color
-def next_(routine: str, count: int, as_json: bool, no_color: bool) -> None:
+def next_(*, routine: str, count: int, as_json: bool, home: Path | None, no_color: bool) -> None:
     """Show when a routine's schedules fire next, by the clock of their zone and in UTC. Nothing is started."""
     loaded = load_folder(str(find_routine(routine)))
     now = time.time()
@@ -73,6 +91,8 @@ def next_(routine: str, count: int, as_json: bool, no_color: bool) -> None:
         print_json([_told(*each) for each in found])
     elif found:
         screen(no_color=no_color).show(*_page(found, now))
+        if paused := pause_line(registered(home).get(loaded.routine.name)):
+            screen(sys.stderr).show(Line(Ink("▲ paused  ", "warn"), paused))
     else:
         screen(sys.stderr).show(Line(f"{loaded.routine.name} has no schedule"))
 

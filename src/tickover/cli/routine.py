@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from tickover.cli.blocks import Block, Cell, Ink, Line, Table
 from tickover.cli.contract import keys, sentence
 from tickover.cli.find import find_routine, routines_in
 from tickover.cli.output import json_text, print_json, screen
-from tickover.cli.wire import FORMAT
-from tickover.cli.words import counted
+from tickover.cli.wire import FORMAT, iso
+from tickover.cli.words import counted, moment
 from tickover.core.built import not_yet
 from tickover.core.check import Check
 from tickover.core.contract import can_change, weaknesses
@@ -28,6 +29,7 @@ from tickover.plugins import find
 from tickover.routines.loader import Loaded, load_folder
 from tickover.routines.skill import find_skill
 from tickover.routines.version import checks_of, resolve_version
+from tickover.store.server import RoutineRecord
 
 
 @click.group(name="routine")
@@ -42,15 +44,18 @@ for _verb in (allowlist, pushed.next_, pushed.pause, pushed.resume):
 @command.command(name="list", epilog="\b\nExample:\n  tickover routine list --json | jq '.[].name'")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @options.as_json("the routines")
+@options.home
 @options.no_color
-def list_(folder: Path, as_json: bool, no_color: bool) -> None:
+def list_(*, folder: Path, as_json: bool, home: Path | None, no_color: bool) -> None:
     """List the routines in DIR, or in DIR/routines: agent, triggers, and whether one can be verified at all."""
     found = [(path, _loaded(path)) for path in routines_in(folder)]
+    known = pushed.registered(home) if found else {}
     if as_json:
-        print_json([_entry(path, loaded) for path, loaded in found])
+        print_json([_entry(path, loaded, known) for path, loaded in found])
     elif found:
-        heads = ("ROUTINE", "AGENT", "STARTS", "CONTRACT")
-        screen(no_color=no_color).show(Table(tuple(_row(*each) for each in found), indent=0, heads=heads))
+        heads = ("ROUTINE", "AGENT", "STARTS", "SERVER", "CONTRACT")
+        rows = tuple(_row(path, loaded, known) for path, loaded in found)
+        screen(no_color=no_color).show(Table(rows, indent=0, heads=heads))
     else:
         screen(sys.stderr).show(Line(f"no routines in {folder}; `tickover init` writes one"))
 
@@ -59,17 +64,19 @@ def list_(folder: Path, as_json: bool, no_color: bool) -> None:
 @click.argument("routine", metavar="FOLDER|NAME")
 @click.option("--defaults", is_flag=True, help="Every key with its value, also those the file does not give.")
 @options.as_json("all of it")
+@options.home
 @options.no_color
-def show(routine: str, defaults: bool, as_json: bool, no_color: bool) -> None:
+def show(*, routine: str, defaults: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
     """Show what a routine can change, what must hold before it is green, and what weakens that."""
     folder = find_routine(routine)
     loaded = load_folder(str(folder))
+    known = pushed.registered(home)
     if as_json:
-        told = {**_entry(folder, loaded), "contract": _contract(loaded.routine), "version": _version(loaded)}
+        told = {**_entry(folder, loaded, known), "contract": _contract(loaded.routine), "version": _version(loaded)}
         chosen = [each for each in settings(loaded.routine) if defaults or each.given]
         print_json({**told, "settings": [each._asdict() for each in chosen]})
     else:
-        screen(no_color=no_color).show(*_page(folder, loaded, defaults=defaults))
+        screen(no_color=no_color).show(*_page(folder, loaded, known.get(loaded.routine.name), defaults=defaults))
 
 
 def _loaded(folder: Path) -> Loaded | TickoverError:
@@ -79,18 +86,34 @@ def _loaded(folder: Path) -> Loaded | TickoverError:
         return error
 
 
-def _row(folder: Path, loaded: Loaded | TickoverError) -> tuple[Cell, ...]:
+Known = Mapping[str, RoutineRecord]
+
+
+def _server(record: RoutineRecord | None) -> Cell:
+    if record is None:
+        return ""
+    return Ink("paused", "warn") if record.paused_at is not None else "pushed"
+
+
+def _row(folder: Path, loaded: Loaded | TickoverError, known: Known) -> tuple[Cell, ...]:
     if isinstance(loaded, TickoverError):
         more = f" (and {len(loaded.problems) - 1} more)" if isinstance(loaded, DefinitionErrors) else ""
         place = f"line {loaded.where.line}: " if loaded.where and loaded.where.line else ""
-        return (folder.name, Ink("error", "error"), "", f"{place}{loaded.message}{more.replace(' (and 0 more)', '')}")
+        return (
+            folder.name,
+            Ink("error", "error"),
+            "",
+            "",
+            f"{place}{loaded.message}{more.replace(' (and 0 more)', '')}",
+        )
     routine = loaded.routine
     weak = [each for each in weaknesses(routine) if each.code == "contract.too_weak"]
     contract: Cell = Ink(f"▲ {weak[0].message}", "warn") if weak else counted(len(routine.expect), "check")
-    return (routine.name, routine.agent, ", ".join(each.kind for each in routine.on) or "by hand", contract)
+    starts = ", ".join(each.kind for each in routine.on) or "by hand"
+    return (routine.name, routine.agent, starts, _server(known.get(routine.name)), contract)
 
 
-def _entry(folder: Path, loaded: Loaded | TickoverError) -> dict[str, Any]:
+def _entry(folder: Path, loaded: Loaded | TickoverError, known: Known) -> dict[str, Any]:
     base = {"format": FORMAT, "folder": os.path.abspath(folder)}
     if isinstance(loaded, TickoverError):
         return {**base, "name": folder.name, "error": loaded.as_dict()}
@@ -105,7 +128,15 @@ def _entry(folder: Path, loaded: Loaded | TickoverError) -> dict[str, Any]:
         "credentials": list(credentials_of(routine)),
         "weaknesses": [each._asdict() for each in weaknesses(routine)],
         "not_yet": [each.where.key for each in not_yet(routine, "run") if each.where],
+        "pushed": _told(known.get(routine.name)),
     }
+
+
+def _told(record: RoutineRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    paused = None if record.paused_at is None else {"at": iso(record.paused_at), "reason": record.paused_reason}
+    return {"version": record.version, "at": iso(record.pushed_at), "by": record.pushed_by, "paused": paused}
 
 
 def _contract(routine: Routine) -> list[dict[str, Any]]:
@@ -123,7 +154,7 @@ def _contract(routine: Routine) -> list[dict[str, Any]]:
     ]
 
 
-def _page(folder: Path, loaded: Loaded, *, defaults: bool) -> Iterator[Block]:
+def _page(folder: Path, loaded: Loaded, record: RoutineRecord | None, *, defaults: bool) -> Iterator[Block]:
     routine = loaded.routine
     yield Line(Ink(routine.name, "bold"), Ink(f"  {folder}", "dim"))
     if routine.description:
@@ -132,6 +163,10 @@ def _page(folder: Path, loaded: Loaded, *, defaults: bool) -> Iterator[Block]:
     yield from (Line(each) for each in can_change(routine))
     yield from (Line(each) for each in _uses(routine))
     yield Line(f"starts: {'; '.join(f'{each.kind} ({keys(each)})' for each in routine.on) or 'by hand'}")
+    if record is not None:
+        yield Line(f"pushed: {moment(record.pushed_at, time.time())} by {record.pushed_by}")
+    if paused := pushed.pause_line(record):
+        yield Line(Ink("▲ paused: ", "warn"), paused)
     yield from _checks("expect: it is green only when", "expect", routine.expect)
     yield from _checks("noop: proved that there was nothing to do when", "noop", routine.noop)
     yield from _titled(

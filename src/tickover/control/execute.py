@@ -26,7 +26,6 @@ from tickover.control.keep import Kept
 from tickover.control.keepsake import keep_workspace
 from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
-from tickover.control.readback import read_back
 from tickover.control.record import Observer, Recorder
 from tickover.control.recording import Taping
 from tickover.control.settle import finish, settle
@@ -143,8 +142,7 @@ class Attempt:
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
         async with self.walk.timed(Phase.BASELINE):
-            read = read_back(self.house, self.ways)
-            self.judge = Judge(self.house, self.accepted, prepared, self.record, self.kept, read)
+            self.judge = Judge(self.house, self.accepted, prepared, self.record, self.kept)
             await self.walk.unless_cancelled(self.judge.baseline())
         return prepared
 

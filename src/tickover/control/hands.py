@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from typing import Final
 from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectFile, Where
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.outreach import get_page, resolve_refs
+from tickover.control.outreach import get_page, read_connector, resolve_refs
 from tickover.control.prepare import Prepared, Resolved, machine_limits
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
@@ -54,10 +54,6 @@ _GIT_TRUSTS_OURS_ONLY: Final = {
 }
 
 
-ReadConnector = Callable[[str, str, Mapping[str, str]], Awaitable[HttpAnswer]]
-"""Reads a path below a connector's address; its query."""
-
-
 class VerifierHands:
     """Hands over one workspace: as the agent found it (baseline), or as it left it."""
 
@@ -72,7 +68,6 @@ class VerifierHands:
         files: Collection[str] = (),
         *,
         began: float,
-        connectors: ReadConnector,
     ) -> None:
         self._house = house
         self._routine = routine
@@ -82,7 +77,6 @@ class VerifierHands:
         self._kept = kept
         self._run = record.run
         self._subject_git = SubjectGit(house, workspace)
-        self._connectors = connectors
         self.began = began
         self._files = files  # will be asked for, so they are read together
         self._found: Mapping[str, Found] | None = None
@@ -179,7 +173,7 @@ class VerifierHands:
 
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         """Read a connector through the gateway."""
-        return await self._connectors(name, path, query)
+        return await read_connector(self._house, self._routine, self._record, self._kept, name, path, query)
 
     async def receipts(self) -> Sequence[Receipt]:
         """Return the run's receipts, if their chain verifies."""

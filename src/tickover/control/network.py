@@ -33,7 +33,7 @@ from tickover.core.event import (
     ReceiptsSealed,
     ReplayDrifted,
 )
-from tickover.core.instance import Instance, egress_of, read_back_of, verifier_egress_of
+from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
@@ -96,7 +96,8 @@ def in_force(egress: Egress) -> str:
         return "none"
     if egress.policy.observe:
         return "observe: every host, and each is told of"
-    return ", ".join(dict.fromkeys(str(opening.endpoint) for opening in egress.policy.openings))
+    hosts = (str(opening.endpoint) for opening in egress.policy.openings)
+    return ", ".join(dict.fromkeys([*hosts, *(f"mcp {server.name}" for server in egress.servers)]))
 
 
 def registries_of(packages: Packages, instance: Instance) -> Egress:
@@ -165,16 +166,13 @@ class Ways:
     def setup(self) -> Egress:
         """What the setup script may send: to the environment's hosts, and nothing that writes."""
         bare = self._routine.model_copy(update={"may": (), "expect": (), "noop": ()})
-        return egress_of(bare, self._instance, self._presets)
+        egress = egress_of(bare, self._instance, self._presets)
+        return replace(egress, servers=(), policy=replace(egress.policy, internal=False))
 
     @property
     def verifier(self) -> Egress:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
-
-    def read_back(self, name: str) -> Egress:
-        """Return what reading a connector back may send: GET to it alone, with the credential that is for that."""
-        return read_back_of(self._routine, self._instance, self._presets)[name]
 
     @asynccontextmanager
     async def registries(self) -> AsyncIterator[Way]:

@@ -1,4 +1,4 @@
-"""What this process itself asks of the world for a run: pages of `http` checks, and repositories reached by https.
+"""What this process itself asks of the world for a run: pages, connectors, and repositories reached by https.
 
 It goes through the gateway as identity `verifier`, as the agent's traffic does as its own: only to what the routine
 names, to a private address only where `tickover.yaml` allows it, with the credential that is bound to the host put in
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
 
 from tickover.checks.base import HttpAnswer
 from tickover.checks.http_client import HttpUnreachable, Proxy, get
@@ -22,15 +23,18 @@ from tickover.control.keep import Kept
 from tickover.control.network import Way, more_roots
 from tickover.control.record import Recorder
 from tickover.core.check import HttpCheck
+from tickover.core.connector import connected
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
-from tickover.core.instance import Instance, checks_of, page_egress_of, verifier_egress_of
+from tickover.core.instance import Instance, checks_of, page_egress_of, read_back_of, verifier_egress_of
 from tickover.core.receipt import Identity
 from tickover.core.target import TargetError
 from tickover.gateway.certificates import system_roots
 from tickover.workspace.base import Commit
 from tickover.workspace.git import Through
+
+_READ_BACK_S: Final = 30.0
 
 
 async def get_page(
@@ -50,6 +54,24 @@ async def get_page(
     except TargetError as error:
         hint = "give the machine a name, and allow it in tickover.yaml (`network.private`) if its address is private"
         raise HttpUnreachable("http.unreachable", f"{url} cannot be asked: {error.message}", hint=hint) from error
+    return await _through_gateway(house, record, kept, egress, instance, url, timeout_s)
+
+
+async def read_connector(
+    house: House, routine: Routine, record: Recorder, kept: Kept, name: str, path: str, query: Mapping[str, str]
+) -> HttpAnswer:
+    """Read `path` below a connector's address, with the credential that is for that. Raises as `get_page` does."""
+    if house.offline:
+        raise offline(name)
+    instance = await asyncio.to_thread(house.instance)
+    egress = read_back_of(routine, instance, house.presets())[name]
+    address = connected(name, instance.connectors, name).url + quote(path) + (f"?{urlencode(query)}" if query else "")
+    return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
+
+
+async def _through_gateway(
+    house: House, record: Recorder, kept: Kept, egress: Egress, instance: Instance, url: str, timeout_s: float
+) -> HttpAnswer:
     way = _way(house, record, kept, egress, instance)
     try:
         door, authority = await way.door()

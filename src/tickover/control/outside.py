@@ -13,7 +13,7 @@ from typing import Any, Final, Never
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.outreach import get_page, resolve_refs
+from tickover.control.outreach import get_page, read_connector, resolve_refs
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
 from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
@@ -83,10 +83,7 @@ class OutsideHands:
         return await get_page(self._house, self._routine, self._record, self._kept, url, timeout_s=timeout_s)
 
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
-        del path, query
-        raise TickoverError(
-            "check.connector_gone", f"{name} is read by the process that works on the run, which is gone"
-        )
+        return await read_connector(self._house, self._routine, self._record, self._kept, name, path, query)
 
     async def receipts(self) -> Sequence[Receipt]:
         traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
@@ -114,12 +111,9 @@ def waits_outside(routine: Routine) -> bool:
     """Say whether checks that wait may be asked by a later process.
 
     Not where proved work leaves more than a verdict: `state/` goes with the sandbox, and the commits that a `git`
-    check remembers are those of the clone; a connector is read under the lease of the run. Such a run keeps its process
-    until it is decided.
+    check remembers are those of the clone. Such a run keeps its process until it is decided.
     """
-    kept = any(
-        check.patience and (isinstance(check, GitCheck) or check.kind in KINDS) for _, check in checks_of(routine)
-    )
+    kept = any(check.patience and isinstance(check, GitCheck) for _, check in checks_of(routine))
     return not routine.state and not kept
 
 
@@ -129,7 +123,11 @@ def outside(routine: Routine, row: RunRow) -> set[CheckId]:
     return {
         id_
         for id_, check in checks_of(routine)
-        if (isinstance(check, HttpCheck | ReceiptCheck) or (isinstance(check, GitCheck) and check.in_ == "remote"))
+        if (
+            isinstance(check, HttpCheck | ReceiptCheck)
+            or check.kind in KINDS
+            or (isinstance(check, GitCheck) and check.in_ == "remote")
+        )
         and (id_.list is CheckList.EXPECT or noop)
     }
 

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,32 +37,50 @@ _KEPT_LOADED: Final = 1024  # definitions that are not read again
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push made. `changed` is false where that very version ran already; `next_at` is the next firing."""
+    """What a push made. `changed` is false where that very version ran already; `next_at` is the next firing.
+
+    `never` are schedules without one: an `at` that is past, a day that no calendar has.
+    """
 
     name: str
     version: str
     changed: bool
     folder: Path
     next_at: float | None
+    never: tuple[str, ...] = ()
 
 
 class Registry:
-    """The pushed routines of one data folder. `now` is the wall clock."""
+    """The pushed routines of one data folder.
 
-    def __init__(self, store: ServerStore, data: Path, now: Callable[[], float]) -> None:
+    `now` is the wall clock; `possible` raises DefinitionErrors for what this instance can never give.
+    """
+
+    def __init__(
+        self,
+        store: ServerStore,
+        data: Path,
+        now: Callable[[], float],
+        possible: Callable[[Loaded, Routine], object] = lambda _loaded, _routine: None,
+    ) -> None:
         self._store = store
         self._root = data / FOLDER
         self._now = now
+        self._possible = possible
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._not_yet: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def push(self, folder: str, by: str) -> Pushed:
-        """Copy and record a routine. Raises what loading raises, and DefinitionErrors for what this build cannot do."""
+        """Copy and record a routine.
+
+        Raises what loading raises, and DefinitionErrors for what this build cannot do or this instance not give.
+        """
         loaded = load_folder(folder)
         routine = loaded.routine
         missing = not_yet(routine, "push")
         if missing:
             raise DefinitionErrors(list(missing))
+        self._possible(loaded, routine)
         version = self.copy(folder)
         target = self._root / routine.name / version
         before = self._store.routines.get(routine.name)
@@ -72,7 +90,8 @@ class Registry:
         self._store.schedules.replace(routine.name, schedules)
         firing = [each.fire_at for each in self._store.schedules.of(routine.name) if each.fire_at and each.enabled]
         changed = before is None or before.version != version
-        return Pushed(routine.name, version, changed, target / FOLDER / routine.name, min(firing, default=None))
+        never = tuple(_says(each.spec) for each in schedules if each.slot is None)
+        return Pushed(routine.name, version, changed, target / FOLDER / routine.name, min(firing, default=None), never)
 
     def copy(self, folder: str) -> str:
         """Keep a routine's folder as it is now, and return its version; it is not pushed. Raises what loading does."""
@@ -174,6 +193,10 @@ def plans_of(routine: Routine, now: float, *, enabled: bool = True) -> list[Sche
         fire_at = None if slot is None else slot + offset_of(id_, plan.stagger_s)
         found.append(ScheduleRecord(id_, routine.name, spec, slot, fire_at, now, enabled))
     return found
+
+
+def _says(spec: Mapping[str, object]) -> str:
+    return next(f"`{key}: {spec[key]}`" for key in ("cron", "every", "at") if key in spec)
 
 
 def plan_of_record(record: ScheduleRecord) -> Plan:

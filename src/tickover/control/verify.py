@@ -10,7 +10,7 @@ from typing import Any, Final
 from tickover.agents.report import LONGEST_REPORT, REPORT_FILE, read_report
 from tickover.checks.base import Answer, ask
 from tickover.control.dispatch import Accepted
-from tickover.control.hands import ReadConnector, VerifierHands
+from tickover.control.hands import VerifierHands
 from tickover.control.house import House
 from tickover.control.keep import Kept
 from tickover.control.prepare import Prepared
@@ -49,7 +49,6 @@ class Judge:
         prepared: Prepared,
         record: Recorder,
         kept: Kept,
-        connectors: ReadConnector,
     ) -> None:
         self.results: dict[CheckId, Said] = {}
         self._accepted = accepted
@@ -62,7 +61,6 @@ class Judge:
         self._prepared = prepared
         self._record = record
         self._kept = kept
-        self._connectors = connectors
         self._last_commits = house.store.verifier.last_commits(routine.name)
         self._commits: dict[str, str] = {}
         self._claim: ClaimStatus | None = None
@@ -129,7 +127,6 @@ class Judge:
             self._kept,
             asked,
             began=row.started or row.created,
-            connectors=self._connectors,
         )
 
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:

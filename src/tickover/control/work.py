@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Parser
+from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Offer, Parser
 from tickover.control.agent_model import model_at
 from tickover.control.dispatch import Accepted
 from tickover.control.keep import Kept
@@ -19,8 +19,11 @@ from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.check import OutputCheck
 from tickover.core.definition import Routine
+from tickover.core.egress import Egress
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.host import INTERNAL
+from tickover.core.mcp import PATH as MCP
 from tickover.core.metering import Budget
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
@@ -71,6 +74,7 @@ async def work(
         replace_system_prompt=routine.system_prompt == "replace",
         trusted=prepared.resolved.trusted_words,
         schema=_schema(routine, prepared),
+        offers=offers_of(ways.agent),
         forward=None if routine.remote is None else Forward(routine.remote.to, routine.remote.url or ""),
     )
     agent = prepared.resolved.agent
@@ -136,6 +140,11 @@ async def _flush(reader: asyncio.Task[None], parser: Parser, record: Recorder) -
     while not reader.done():
         await asyncio.wait({reader}, timeout=_FLUSH)
         await record.add(*parser.flush())
+
+
+def offers_of(egress: Egress) -> tuple[Offer, ...]:
+    """Return the MCP servers that an agent is told of: it asks the gateway, and the gateway them."""
+    return tuple(Offer(each.name, f"http://{INTERNAL}{MCP}{each.name}", each.required) for each in egress.servers)
 
 
 def _started(prepared: Prepared, spec: SandboxSpec, network: str, budget: Budget) -> SandboxStarted:

@@ -13,7 +13,6 @@ from tickover.core.check import Check, Gated
 from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
-from tickover.core.permission import PERMISSIONS
 from tickover.core.trigger import EventTrigger, FileInput
 
 Verb = Literal["run", "push", "up"]
@@ -98,16 +97,10 @@ def _observes(routine: Routine) -> Iterator[str]:
         yield "environment.network"
 
 
-def _connector_writes(routine: Routine) -> Iterator[str]:
-    known = {*PERMISSIONS, *KINDS}
-    return (f"may[{index}].{each.kind}" for index, each in enumerate(routine.may) if each.kind not in known)
-
-
 def _connectors(routine: Routine) -> Iterator[str]:
+    """Places of what must be there where nobody lists what is: an MCP server lists its tools."""
     for name, connector in routine.connectors.items():
-        if name not in KINDS:
-            yield f"connectors.{name}"
-        elif connector.required:
+        if name in KINDS and connector.required:
             yield f"connectors.{name}.required"
 
 
@@ -133,8 +126,7 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("repositories.ref", EVERY, _refs),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("may.CONNECTOR", EVERY, _connector_writes),
-    Need("connectors.NAME", EVERY, _connectors),
+    Need("connectors.NAME.required", EVERY, _connectors),
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),

@@ -5,6 +5,7 @@ Only definitions; the evaluation is a class of `tickover.checks`. `render` puts 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -44,6 +45,14 @@ Target = Annotated[
     Form(
         rf"(?:GET|HEAD|POST|PUT|PATCH|DELETE) https?://[^\s/@?#*\\{{}}]+(?:/{URL_REST})?",
         'a request is "METHOD URL"; * stands for one segment of the path',
+    ),
+]
+_CALL = re.compile(r"CALL mcp://([a-z0-9-]{1,64})/([A-Za-z0-9_.-]{1,128})")
+Seen = Annotated[
+    str,
+    Form(
+        rf"(?:GET|HEAD|POST|PUT|PATCH|DELETE) https?://[^\s/@?#*\\{{}}]+(?:/{URL_REST})?|{_CALL.pattern}",
+        'a request is "METHOD URL", a call of an MCP server\'s tool "CALL mcp://CONNECTOR/TOOL"',
     ),
 ]
 WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -187,7 +196,7 @@ class ReceiptCheck(Check):
 
     KIND: ClassVar[str] = "receipt"
 
-    to: Target
+    to: Seen
     request: Maybe[ReceiptRequest] = None
     response: Maybe[ReceiptResponse] = None
     count: Annotated[
@@ -195,8 +204,14 @@ class ReceiptCheck(Check):
     ] = 1
 
     @property
+    def tool(self) -> tuple[str, str] | None:
+        """The connector and the tool, where a call of an MCP server is meant."""
+        found = _CALL.fullmatch(self.to)
+        return (found[1], found[2]) if found else None
+
+    @property
     def writes(self) -> bool:
-        return self.to.split(" ", 1)[0] in WRITING
+        return self.tool is not None or self.to.split(" ", 1)[0] in WRITING
 
     @property
     def evidence(self) -> EvidenceClass:

@@ -12,12 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from tickover.core.check import Check, GitHubCheck, SlackCheck
 from tickover.core.enforcement import Rule
 from tickover.core.errors import UsageError, Where
 from tickover.core.matcher import Fields
+from tickover.core.mcp import McpSettings
 from tickover.core.permission import ConnectorPermission, Permission
 from tickover.core.shape import Form, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
@@ -89,11 +93,25 @@ class ConnectorSettings(Strict):
     """What only the instance says of a connector: its address, and whose credentials go to it.
 
     `credential` is the agent's; `verifier_credential` is what the check reads with (without it: the agent's).
+    `mcp` makes a connector of an MCP server, under any other name than those of `KINDS`; it stands alone.
     """
 
     url: Maybe[Address] = None
     credential: Maybe[Name] = None
     verifier_credential: Maybe[Name] = None
+    mcp: Maybe[McpSettings] = None
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        for key in sorted(self.model_fields_set - {"mcp"} if self.mcp else ()):
+            text = f"`{key}` has no meaning beside `mcp`"
+            raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
+        return self
+
+    @property
+    def sent(self) -> str | None:
+        """The credential that goes with what the agent asks."""
+        return self.mcp.credential if self.mcp else self.credential
 
     @property
     def reading(self) -> str | None:
@@ -127,7 +145,7 @@ def connected(name: str, settings: Mapping[str, ConnectorSettings], key: str) ->
     if name in KINDS:
         hint = f"tickover.yaml: `connectors: {{{name}: {{credential: NAME}}}}`"
     else:
-        hint = f"there is: {', '.join(KINDS)}"
+        hint = f"there is: {', '.join({**KINDS, **settings})}; or `connectors: {{{name}: {{mcp: {{url: ...}}}}}}` there"
     raise UsageError("connector.unknown", f"this instance has no connector `{name}`", hint=hint, where=Where(key=key))
 
 
@@ -139,6 +157,9 @@ def is_connector(permission: Permission) -> bool:
 def connector_rules(index: int, permission: ConnectorPermission, by: Connected) -> tuple[Rule, ...]:
     """Make the gateway's rules of one entry of `may`: all count together. Raises UsageError with its place."""
     key = f"may[{index}].{permission.kind}"
+    if permission.json_ is not None:
+        text = f"`json` is for tools of MCP servers, and `{permission.kind}` is none"
+        raise UsageError("connector.unknown_key", text, where=Where(key=f"{key}.json"))
     tools = KINDS[permission.kind].tools
     tool = tools.get(permission.tool)
     if tool is None:

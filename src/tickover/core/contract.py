@@ -55,6 +55,8 @@ def _receipts(routine: Routine) -> Iterator[Weakness]:
     for index, check in enumerate(routine.expect):
         if isinstance(check, ReceiptCheck) and check.request is None and check.writes:
             text = f"expect[{index}] proves nothing: any request to {check.to.split(' ')[1]} satisfies it"
+            if check.tool is not None:
+                text = f"expect[{index}] proves nothing: any call of {check.tool[1]} satisfies it"
             yield Weakness("contract.receipt_too_weak", f"{text}; say what it must hold (`request`)")
 
 
@@ -102,6 +104,8 @@ def _sees_connector(check: Check, permission: ConnectorPermission) -> bool:
         asked = {"create_review": check.review_by, "create_comment": check.comment_by, "create_status": check.status}
         return permission.kind == check.kind and asked.get(permission.tool, check.pull) is not None
     tool = KINDS[permission.kind].tools.get(permission.tool) if permission.kind in KINDS else None
+    if isinstance(check, ReceiptCheck) and check.tool is not None:
+        return check.tool == (permission.kind, permission.tool)
     if not isinstance(check, ReceiptCheck) or tool is None:
         return False
     method, url = check.to.split(" ", 1)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from tickover.core import mcp
 from tickover.core.check import AtLeast, ReceiptCheck
 from tickover.core.enforcement import first_misfit
 from tickover.core.evidence import CheckResult, Said
 from tickover.core.lookup import JsonPath
 from tickover.core.matcher import Fields, Matcher
+from tickover.core.mcp import McpServer
 from tickover.core.network import NetworkPolicy, Route
 from tickover.core.receipt import Begun, Chosen, Delivery, Identity, Receipt
 from tickover.core.target import Target, TargetError, read_origin, read_path, read_query
@@ -34,13 +36,15 @@ YES = Counts(sure=True)
 
 def judge_receipts(check: ReceiptCheck, receipts: Sequence[Receipt]) -> Said:
     """Evaluate a check (with its values put in) against all receipts of the run, over all attempts."""
-    try:
-        target = Target.parse(check.to)
-    except TargetError as error:
-        return Said(CheckResult.ERROR, f"{check.to} cannot be looked for: {error.message}")
-    if target.scheme != "https":
-        return Said(CheckResult.ERROR, f"{target} goes in the clear, so nobody knows who answered")
-    asked = [each for each in receipts if each.begun.identity is Identity.AGENT and _is_about(each.begun, target)]
+    target: Target | str = check.to
+    if check.tool is None:
+        try:
+            target = Target.parse(check.to)
+        except TargetError as error:
+            return Said(CheckResult.ERROR, f"{check.to} cannot be looked for: {error.message}")
+        if target.scheme != "https":
+            return Said(CheckResult.ERROR, f"{target} goes in the clear, so nobody knows who answered")
+    asked = [each for each in receipts if is_about(each, check)]
     judged = [(each.begun.call, _counts(check, each)) for each in asked]
     sure = sum(counts.sure is True for _, counts in judged)
     unclear = [(call, counts.why) for call, counts in judged if counts.sure is None]
@@ -63,12 +67,21 @@ def _amount(count: int) -> str:
 
 
 def is_about(receipt: Receipt, check: ReceiptCheck) -> bool:
-    """Say whether a receipt is of a call by the agent to the address that a check asks for."""
+    """Say whether a receipt is of a call by the agent to the address, or of the tool, that a check asks for."""
+    begun = receipt.begun
+    if check.tool is not None:
+        named = (begun.method, begun.scheme, begun.host, begun.path)
+        return begun.identity is Identity.AGENT and named == (
+            mcp.METHOD,
+            mcp.SCHEME,
+            check.tool[0],
+            f"/{check.tool[1]}",
+        )
     try:
         target = Target.parse(check.to)
     except TargetError:
         return False
-    return receipt.begun.identity is Identity.AGENT and _is_about(receipt.begun, target)
+    return begun.identity is Identity.AGENT and _is_about(begun, target)
 
 
 def _is_about(begun: Begun, target: Target) -> bool:
@@ -128,8 +141,10 @@ def wanted_of(checks: Iterable[ReceiptCheck]) -> Wanted:
     return Wanted(tuple(dict.fromkeys(request)), tuple(dict.fromkeys(response)))
 
 
-def unseen(check: ReceiptCheck, policy: NetworkPolicy) -> str:
+def unseen(check: ReceiptCheck, policy: NetworkPolicy, servers: Sequence[McpServer] = ()) -> str:
     """Say why a check can never have a receipt under a policy, or nothing: an error of the definition."""
+    if check.tool is not None:
+        return _never_called(check.tool, servers)
     try:
         scheme, host, port = read_origin(check.to.split(" ", 1)[1])
     except TargetError as error:
@@ -141,4 +156,14 @@ def unseen(check: ReceiptCheck, policy: NetworkPolicy) -> str:
         return f"there will never be such a receipt: {decision.says}"
     if decision.route is Route.TUNNEL:
         return f"{host} is only tunnelled, so its requests are not seen; a `may` entry for it would have it inspected"
+    return ""
+
+
+def _never_called(tool: tuple[str, str], servers: Sequence[McpServer]) -> str:
+    connector, name = tool
+    server = next((each for each in servers if each.name == connector), None)
+    if server is None:
+        return f"`connectors` names no MCP server `{connector}`"
+    if server.tools and name not in server.tools:
+        return f"there will never be such a receipt: `connectors.{connector}.tools` does not list {name}"
     return ""

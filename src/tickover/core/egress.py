@@ -8,6 +8,7 @@ from typing import Literal
 
 from tickover.core.effect import Wanted
 from tickover.core.enforcement import Powers
+from tickover.core.mcp import McpServer
 from tickover.core.metering import UNBOUND, Budget
 from tickover.core.network import NetworkPolicy
 from tickover.core.price import Price
@@ -34,7 +35,8 @@ class CredentialForm:
 class Egress:
     """The way out of one run: destinations, writes, credentials by name, what is kept of bodies, what models may take.
 
-    `prices` are the instance's own; they win over those that ship.
+    `servers` are the MCP servers that the gateway asks for it. `prices` are the instance's own; they win over those
+    that ship.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -43,8 +45,9 @@ class Egress:
     wanted: Wanted = field(default_factory=lambda: Wanted((), ()))
     budget: Budget = UNBOUND
     prices: tuple[Price, ...] = ()
+    servers: tuple[McpServer, ...] = ()
 
     @property
     def closed(self) -> bool:
         """Whether there is no way out at all, so that no gateway is needed."""
-        return not self.policy.openings and not self.policy.observe
+        return not self.policy.openings and not self.policy.observe and not self.policy.internal

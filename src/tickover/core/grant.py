@@ -59,7 +59,7 @@ class Change(NamedTuple):
 
 def asks_of(routine: Routine, instance: Instance) -> tuple[Ask, ...]:
     """List everything a routine asks for: credentials with where they go, writes, hosts."""
-    return (*_credentials(routine, instance), *_writes(routine), *_hosts(routine))
+    return (*_credentials(routine, instance), *_writes(routine), *_servers(routine, instance), *_hosts(routine))
 
 
 def waiting(asks: Iterable[Ask], granted: Collection[str], *, foreground: bool) -> tuple[Ask, ...]:
@@ -108,6 +108,16 @@ def _writes(routine: Routine) -> Iterator[Ask]:
             repository = routine.repositories[permission.repo]
             item |= {"repository": repository.url, "credential": repository.credential}
         yield _ask(AskKind.WRITE, f"to change {permission.sentence(names)}", may=item)
+
+
+def _servers(routine: Routine, instance: Instance) -> Iterator[Ask]:
+    """Yield the MCP servers that are asked: what they read is read outside, and told to the agent."""
+    for name, offered in routine.connectors.items():
+        known = instance.connectors.get(name)
+        if known is not None and known.mcp is not None:
+            tools = f"its tools {', '.join(offered.tools)}" if offered.tools else "those of its tools that only read"
+            says = f"to ask the MCP server {name} at {known.mcp.url}, with {tools}"
+            yield _ask(AskKind.HOST, says, mcp=name, url=known.mcp.url, tools=list(offered.tools))
 
 
 def _hosts(routine: Routine) -> Iterator[Ask]:

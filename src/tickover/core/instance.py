@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -24,6 +24,8 @@ from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
 from tickover.core.host import HostError
+from tickover.core.mcp import tool_rules
+from tickover.core.mcp_way import servers_of
 from tickover.core.metering import Budget
 from tickover.core.network import (
     CREDENTIAL_PORTS,
@@ -164,9 +166,11 @@ class Instance(Strict):
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
-        for name in self.connectors:
-            if name not in KINDS:
-                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}"
+        for name, each in self.connectors.items():
+            if (name in KINDS) is (each.mcp is not None):
+                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, and any other name with `mcp`"
+                if each.mcp:
+                    text = f"the connector `{name}` is no MCP server: give that another name"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
         return self
 
@@ -191,8 +195,8 @@ def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str,
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
     for name in routine.connectors:
         settings = instance.connectors.get(name)
-        if settings is not None and settings.credential is not None:
-            asked.setdefault(settings.credential, []).append(f"connectors.{name}")
+        if settings is not None and settings.sent is not None:
+            asked.setdefault(settings.sent, []).append(f"connectors.{name}")
     return asked
 
 
@@ -219,6 +223,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     problems = list(_unknown(credentials, instance))
     rules = _rules(routine, instance, problems)
     connectors = _connectors(routine, instance, problems)
+    servers = servers_of(routine, instance.connectors, _to_server(instance, presets), problems)
     repositories = _repositories(routine.repositories, problems)
     if problems:
         raise DefinitionErrors(problems)
@@ -226,7 +231,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
         [*asked_by(routine.environment, routine.may, routine.repositories), *connectors, *agent.asked],
         presets,
         instance.network.rules(),
-        _bindings(credentials, instance),
+        _bindings(_carried(routine, instance), instance),
         observe=routine.environment.network == "observe",
     )
     problems += _no_budget(routine, presets, agent)
@@ -235,18 +240,44 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     problems += (
         UsageError("receipt.unseen", why, where=Where(key=f"{key}.to"))
         for key, check in receipts
-        if (why := unseen(check, policy))
+        if (why := unseen(check, policy, servers))
     )
     if problems:
         raise DefinitionErrors(problems)
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=policy,
+        policy=replace(policy, internal=bool(servers)),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
+        servers=servers,
     )
+
+
+def _carried(routine: Routine, instance: Instance) -> list[str]:
+    """List the credentials that go with requests of the agent's own: not those that only MCP servers are asked with."""
+    bare = instance.model_copy(
+        update={"connectors": {name: each for name, each in instance.connectors.items() if not each.mcp}}
+    )
+    return list(credentials_of(routine, bare))
+
+
+def _to_server(instance: Instance, presets: Mapping[str, Preset]) -> Callable[[str, str, str | None], NetworkPolicy]:
+    """Return what makes the gateway's own way to an MCP server: of `host:port`, who asks, and the credential."""
+    rules = replace(instance.network.rules(), tunnel=())  # for clients that pin certificates, and we do not
+
+    def way(entry: str, by: str, credential: str | None) -> NetworkPolicy:
+        carried = [credential] if credential in instance.credentials else []
+        policy = policy_of([Asked(entry, by, inspect=True)], presets, rules, _bindings(filter(None, carried), instance))
+        host, _, port = entry.rpartition(":")
+        if carried and credential not in policy.credentials_for(host, int(port)):
+            text = f"the credential `{credential}` may not go to {entry}"
+            hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
+            raise UsageError("credential.not_bound", text, hint=hint, where=Where(key=by))
+        return policy
+
+    return way
 
 
 def _no_budget(routine: Routine, presets: Mapping[str, Preset], agent: Reach) -> Iterator[TickoverError]:
@@ -374,7 +405,11 @@ def _of_connector(
     routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
 ) -> tuple[Rule, ...]:
     key = f"may[{index}].{permission.kind}"
-    rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
+    if permission.kind not in KINDS and permission.kind in instance.connectors:
+        tool_rules(index, permission)
+        rules: tuple[Rule, ...] = ()  # the server's own (core/mcp.py): its calls are no requests of the agent's
+    else:
+        rules = connector_rules(index, permission, connected(permission.kind, instance.connectors, key))
     if permission.tool not in routine.connectors[permission.kind].tools:
         text = f"`{permission.tool}` is not in `connectors.{permission.kind}.tools`"
         raise UsageError("connector.not_offered", text, where=Where(key=f"{key}.tool"))
@@ -382,10 +417,12 @@ def _of_connector(
 
 
 def _connectors(routine: Routine, instance: Instance, problems: list[TickoverError]) -> list[Asked]:
-    """List the hosts of a routine's connectors: all that goes to them is read."""
+    """List the hosts of a routine's connectors: all that goes to them is read. The gateway asks MCP servers itself."""
     asked = []
     for name, offered in routine.connectors.items():
         key = f"connectors.{name}"
+        if name in instance.connectors and instance.connectors[name].mcp:
+            continue
         try:
             asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
         except UsageError as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tickover.core.definition import Environment, Repository
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
-from tickover.core.host import HostError, HostPattern, canonical, is_internal
+from tickover.core.host import INTERNAL, HostError, HostPattern, canonical, is_internal
 from tickover.core.permission import Permission, PushPermission, RequestPermission
 from tickover.core.target import read_origin
 from tickover.core.text import one_line
@@ -23,8 +23,15 @@ from tickover.core.text import one_line
 WEB_PORTS = (80, 443)
 """The ports of an entry that names none."""
 
+INTERNAL_PORT = 80
+"""Where the gateway itself answers, in the clear: what is said there never leaves the machine."""
+
 CREDENTIAL_PORTS = (443,)
 """The port of a credential's host that names none: a credential never goes out in the clear."""
+
+
+INTERNAL_CODE = "internal"
+"""`Decision.code` of the gateway's own name."""
 
 
 class Route(StrEnum):
@@ -144,13 +151,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """What one run may reach. `observe`: everything that is not denied, for a person who watches."""
+    """What one run may reach. `observe`: everything that is not denied, for a person who watches.
+
+    `internal`: the gateway answers at its own name, too (`http://tickover.internal/`).
+    """
 
     openings: tuple[Opening, ...] = ()
     governed: tuple[Governed, ...] = ()
     denied: tuple[Endpoint, ...] = ()
     private: tuple[Endpoint, ...] = ()
     observe: bool = False
+    internal: bool = False
 
     def judge(self, host: str, port: int) -> Decision:
         """Decide about one destination, named as a client names it. Never raises."""
@@ -161,6 +172,8 @@ class NetworkPolicy:
         where = f"{name}:{port}"
         if not 0 < port <= 65535:
             return Decision(Route.DENY, "bad_port", f"{port} is no port", name, port)
+        if name == INTERNAL and port == INTERNAL_PORT and self.internal:
+            return Decision(Route.INSPECT, INTERNAL_CODE, f"{where} is the gateway itself", name, port, INTERNAL)
         if is_internal(name):
             return Decision(Route.DENY, "reserved", f"{name} is the gateway's own name", name, port)
         for endpoint in self.denied:
@@ -185,11 +198,13 @@ class NetworkPolicy:
 
     def names(self) -> tuple[HostPattern, ...]:
         """List every pattern that DNS answers for."""
-        return tuple(dict.fromkeys(opening.endpoint.host for opening in self.openings))
+        own = [HostPattern(INTERNAL)] if self.internal else []
+        return tuple(dict.fromkeys([*(opening.endpoint.host for opening in self.openings), *own]))
 
     def ports(self) -> tuple[int, ...]:
         """List every port that somebody listens on inside."""
-        return tuple(sorted({port for opening in self.openings for port in opening.endpoint.ports}))
+        own = [INTERNAL_PORT] if self.internal else []
+        return tuple(sorted({*own, *(port for opening in self.openings for port in opening.endpoint.ports)}))
 
     def _why_inspected(self, host: str, port: int) -> str:
         for governed in self.governed:

@@ -53,12 +53,16 @@ class RequestPermission(Permission):
 
 
 class ConnectorPermission(Permission):
-    """Call one tool of a connector; the connector knows its further keys (`channels`)."""
+    """Call one tool of a connector; the connector knows its further keys (`channels`).
+
+    `json` says what the arguments of an MCP server's tool must hold.
+    """
 
     __pydantic_extra__: dict[str, Scalar | list[Scalar]]
     model_config = ConfigDict(extra="allow")
 
     tool: Text
+    json_: Maybe[Fields] = None
     max: Maybe[Most] = None
 
     @property
@@ -71,6 +75,8 @@ class ConnectorPermission(Permission):
             channels = self.fields.get("channels", "any channel")
             return f"{amount(self.max)} message{plural} in {_listed(channels)}"
         narrowed = "; ".join(f"{key} {_listed(value)}" for key, value in self.fields.items())
+        if self.json_ is not None:
+            narrowed = f"if {', '.join(map(str, self.json_.paths()))} is as it must be"
         return f"{amount(self.max)} call{plural} of {self.kind}'s {self.tool}{f' ({narrowed})' if narrowed else ''}"
 
 

@@ -28,6 +28,7 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     inspect.py       a connection's requests, one after the other, each judged and sent anew
     guard.py         every protection, a method each          credential.py, glance.py, coding.py   what they need
     reading.py, receive_pack.py   what of a body is read first      calls.py   numbers, `max`, receipts
+    internal.py, bell.py          its own name, and the bell of an agent that wants to stop
     meter.py, prices.py           what models take, and the run's budget
     tape.py, playing.py           an exchange recorded, and answered from a recording
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed

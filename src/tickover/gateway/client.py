@@ -19,7 +19,7 @@ from tickover.core.errors import TickoverError
 from tickover.core.receipt import Broken, Head, Link
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Witness
+from tickover.gateway.session import Bell, Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Witness
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
@@ -175,6 +175,8 @@ class GatewayProcess:
             return
         if message["event"] == "cut":
             session.lost(_CUT.get(message["why"], f"the run's traffic was cut off: {message['why']}"))
+        elif message["event"] == "rung":  # not in the row: what is judged now may wait for receipts of its own
+            session.rung(message["number"])
         else:
             self._pumps[session.passport.run].put(session, message)
 
@@ -220,6 +222,8 @@ class ClientSession:
         self._process = process
         self._name = name
         self._closed = False
+        self._bell: Bell | None = None
+        self._ringing: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
         """Show the passport."""
@@ -253,6 +257,19 @@ class ClientSession:
             await self._process.ask("door", [listener.fileno()], session=self._name, password=password)
             return Door(listener.getsockname()[1], password)
 
+    def hang(self, bell: Bell) -> None:
+        self._bell = bell
+
+    def rung(self, number: int) -> None:
+        """Ring the bell, and answer when it has been heard."""
+        task = asyncio.get_running_loop().create_task(self._ring(number))
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)
+
+    async def _ring(self, number: int) -> None:
+        says = [*await self._bell()] if self._bell is not None else []
+        self._process.post({"heard": number, "says": says})
+
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})
 
@@ -271,6 +288,9 @@ class ClientSession:
         if self._closed:
             return
         self._closed = True
+        for task in self._ringing:
+            task.cancel()
+        await asyncio.gather(*self._ringing, return_exceptions=True)
         with contextlib.suppress(GatewayGone):
             await self._process.ask("close", session=self._name)
         await self._process.drain(self._name)

@@ -11,6 +11,7 @@ from tickover.core.effect import Wanted
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers
 from tickover.core.lookup import JsonPath
+from tickover.core.mcp import McpServer
 from tickover.core.metering import Budget
 from tickover.core.network import NetworkPolicy
 from tickover.core.price import Price
@@ -19,6 +20,7 @@ _POLICY: Final = TypeAdapter(NetworkPolicy)
 _POWERS: Final = TypeAdapter(Powers)
 _BUDGET: Final = TypeAdapter(Budget)
 _PRICES: Final = TypeAdapter(tuple[Price, ...])
+_SERVERS: Final = TypeAdapter(tuple[McpServer, ...])
 _FORMS: Final = TypeAdapter(dict[str, CredentialForm])
 
 
@@ -30,6 +32,7 @@ def write_egress(egress: Egress) -> dict[str, Any]:
         "forms": _FORMS.dump_python(dict(egress.forms), mode="json"),
         "budget": _BUDGET.dump_python(egress.budget, mode="json"),
         "prices": _PRICES.dump_python(egress.prices, mode="json"),
+        "servers": _SERVERS.dump_python(egress.servers, mode="json"),
         "wanted": {
             "request": [path.text for path in egress.wanted.request],
             "response": [path.text for path in egress.wanted.response],
@@ -47,4 +50,5 @@ def read_egress(letter: Mapping[str, Any]) -> Egress:
         wanted=Wanted(request, response),
         budget=_BUDGET.validate_python(letter["budget"]),
         prices=_PRICES.validate_python(letter["prices"]),
+        servers=_SERVERS.validate_python(letter["servers"]),
     )

@@ -18,6 +18,7 @@ from tickover.gateway.fields import Fields
 from tickover.gateway.framing import NO_BODY, UNTIL_EOF, Framing, Kind
 from tickover.gateway.guard import Guard
 from tickover.gateway.http1 import Response
+from tickover.gateway.internal import Handler, InternalAnswer, InternalRequest
 from tickover.gateway.patience import Patience, within
 from tickover.gateway.refusal import Refusal
 
@@ -58,6 +59,16 @@ class BlindGuard(Guard):
 
     def dress(self, asked: Asked, credential: str | None) -> Asked:  # noqa: ARG002 - the port's
         return asked
+
+
+def unread(drifts: Drifts) -> Handler:
+    """Return what answers in the place of MCP servers: their answers were not recorded."""
+
+    async def refuse(request: InternalRequest) -> InternalAnswer:
+        drifts.add(Drift(DriftKind.UNREAD, f"{request.method} {request.path}", then="an MCP server answered it"))
+        raise Refusal(403, OFFLINE, "a replay dials nothing, and what MCP servers answered was not recorded")
+
+    return refuse
 
 
 class Drifts:

@@ -12,8 +12,9 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `reached`, `called`, `drifted`, `sealed`, `cut`. When the channel
-ends, so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `called`, `drifted`, `sealed`, `cut`, and `rung`
+(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). When the channel ends, so do we:
+nothing passes.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Server:
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
         self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._rung: dict[int, asyncio.Future[list[str]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,6 +81,10 @@ class Server:
             _, waiting = self._waiting.pop(message["durable"], ("", None))
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        elif "heard" in message:
+            rung = self._rung.get(message["heard"])
+            if rung is not None and not rung.done():
+                rung.set_result(message["says"])
         elif message["do"] in {"renew", "cut"}:  # at once, in order: no task of a request may be ahead of it
             session = self._sessions.get(message["session"])
             if session is not None and message["do"] == "renew":
@@ -119,7 +125,10 @@ class Server:
         def tell(event: str, **parts: Any) -> None:
             self._post({"event": event, "session": name, **parts})
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell)
+        async def ring() -> list[str]:
+            return await self._ring(name)
+
+        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring)
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -153,6 +162,17 @@ class Server:
     def _post(self, message: Message) -> None:
         if self._channel.open:
             self._channel.post(message)
+
+    async def _ring(self, session: str) -> list[str]:
+        """Ask the other side what an agent hears that wants to stop. Whoever waits ends with its connection."""
+        self._serial += 1
+        number = self._serial
+        self._rung[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._post({"event": "rung", "session": session, "number": number})
+            return await self._rung[number]
+        finally:
+            del self._rung[number]
 
     async def _durable(self, session: str, message: Message) -> None:
         """Send and wait until the other side says that it is kept. Raises LedgerError."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
@@ -132,6 +132,10 @@ class Drifted:
     times: int = 1
 
 
+Bell: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
+"""Rung by an agent that wants to stop; returns what it is told, nothing where it may. Never raises."""
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -171,6 +175,9 @@ class Session(Protocol):
 
         They are the gateway's from now on; ours are closed. Raises GatewayGone.
         """
+
+    def hang(self, bell: Bell) -> None:
+        """Let `POST http://tickover.internal/stop` ring a bell. Without one, every agent may stop."""
 
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""

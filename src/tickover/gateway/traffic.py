@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,10 +15,14 @@ from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import Final
 
-from tickover.core.network import WEB_PORTS, Route
+from tickover.core.host import is_internal
+from tickover.core.mcp import PATH as MCP
+from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
+from tickover.gateway.bell import STOP, Ring, StopBell
+from tickover.gateway.calls import Calls
 from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
@@ -24,11 +30,13 @@ from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.guard import Guard
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.internal import Handler, Internal
+from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.patience import Patience
-from tickover.gateway.plane import Listeners, Passage, Plane, names_of
-from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of
+from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
+from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of, unread
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.tape import Tape
@@ -59,9 +67,9 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 
 
 class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable."""
+    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges."""
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell) -> None:
+    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
@@ -82,16 +90,28 @@ class Traffic:
             lambda called: tell("called", called=asdict(called)),
         )  # fmt: skip
         self._playback: Playback | None = None
+        offline: Handler | None = None
         if passport.cassette is not None:
             drifts = Drifts(lambda drift, times: tell("drifted", drifted={**drift._asdict(), "times": times}))
             guard, dialler, meter = BlindGuard(passport.egress, self.values), OfflineDialler(drifts.add), None
+            offline = unread(drifts)
             self._playback = Playback(takes_of(passport.cassette), guard, drifts, Patience())
+        numbers = itertools.count(1)
+        calls = Calls(
+            ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
+            counts=chain.counts, numbers=numbers, clock=time.time,
+        )  # fmt: skip
+        outfit = Outfit(
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+        )  # fmt: skip
+        self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
-            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts,
+            upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
             guard=guard, meter=meter, tape=self._tape, playback=self._playback,
         )  # fmt: skip
+        self._internal = Internal({STOP: StopBell(ring), MCP: offline or self.servers.handler}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -99,13 +119,17 @@ class Traffic:
             fence=self._fence,
             tell=self._passed,
             dialler=dialler,
-            inspect=self._inspector,
+            inspect=self._read,
         )
         self._beat = asyncio.get_running_loop().call_later(SEAL_S, self._every_few_seconds)
 
     @property
     def authority(self) -> bytes:
         return self._authority.pem
+
+    async def _read(self, arrival: Arrival) -> None:
+        """Read requests: those to our own name are answered here, all others inspected."""
+        await (self._internal if arrival.decision.code == INTERNAL_CODE else self._inspector)(arrival)
 
     async def listen(self, listeners: Sequence[socket.socket]) -> None:
         """Begin to serve the sandbox's listeners, in the order of the port's `listen`."""
@@ -134,6 +158,7 @@ class Traffic:
         """End every connection, then tell what is left to be told."""
         self._beat.cancel()
         await self._plane.close()
+        await self.servers.close()
         await self._inspector.close()
         if self._playback:
             self._playback.close()
@@ -157,6 +182,8 @@ class Traffic:
 
     def _tell_reached(self, host: str, port: int) -> None:
         place = (host, port)
+        if is_internal(host):
+            return
         if self.passport.identity is Identity.VERIFIER or place in self._reached or len(self._reached) >= MOST_REACHED:
             return
         self._reached.add(place)

@@ -44,6 +44,7 @@ class _Record:
     tls: ssl.SSLContext | None
     closing: threading.Event = field(default_factory=threading.Event)
     exchanges: list[Exchange] = field(default_factory=list)
+    asked: list[Conversation] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, exchange: Exchange) -> None:
@@ -138,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _converse(self, dialect: Dialect, said: Conversation, exchange: Exchange) -> None:
         choice = self.server.record.script.choose(said)
+        self.server.record.asked.append(said)
         exchange.scenario = choice.scenario
         fault = choice.fault or Fault()
         self._pause(fault.stall + choice.turn.delay)
@@ -218,6 +220,11 @@ class ScriptedModel:
         """Every exchange whose answer is on its way or has gone, in that order."""
         with self._record.lock:
             return list(self._record.exchanges)
+
+    @property
+    def asked(self) -> list[Conversation]:
+        """Every request for something, as soon as it came, also while its answer stalls."""
+        return list(self._record.asked)
 
     @property
     def turns(self) -> list[Exchange]:

@@ -1,1 +1,0 @@
-"""Programs that run inside a sandbox of ours: standard library only."""
