@@ -48,6 +48,7 @@ def test_no_bytes_break_it(one: bytes, other: bytes) -> None:
         ("took 0.52s", "took 11.1s"),
         ("/tmp/tmpab12 is there", "/tmp/tmpzz99 is there"),
         ("0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),
+        ("at_01a20ed2-16af-7173-ba0f-0123456789ab", "at_01a20ed2-3386-7d30-93cc-ba9876543210"),
         ("1764000000", "1764000999"),
     ],
 )

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tickover.core.cassette import Cassette, read_cassette
 from tickover.core.comparison import Comparison, Likeness
+from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.run import fold
 from tickover.testing.localhost import configure, serving, url
@@ -151,3 +154,53 @@ async def replay_of(bench: Bench, run: str, digest: str) -> tuple[Comparison, li
         observe=events.append,
     )
     return compared, events
+
+
+async def test_what_went_through_a_tunnel_cannot_be_replayed_and_is_told(bench: Bench) -> None:
+    async with serving() as double:
+        configure(bench.tickover.home, [double])
+        script = f"curl -q -sS -o /dev/null -w '%{{http_code}}' {url(double)}/words || true"
+        folder = bench.routine(script, environment={"network": [f"localhost:{double.port}"]})
+        row = await bench.run(folder, record=True)
+        assert bench.said() == "200"
+        asked = len(double.seen)
+        assert row.cassette is not None
+        _, kept = cassette(bench, row.cassette.digest)
+        assert (kept.takes, kept.header.unread) == ((), (f"localhost:{double.port}",))
+        compared, events = await replay(bench, row.id)
+        assert len(double.seen) == asked
+    assert "200" not in transcript(events)[0]
+    assert {drift.kind for drift in compared.now.drifts} == {"unread"}
+    assert compared.exit_code == 5
+
+
+async def test_a_check_of_the_world_is_not_asked_and_a_failing_one_still_fails(bench: Bench) -> None:
+    async with serving() as double:
+        page = {"http": {"url": f"http://127.0.0.1:{double.port}/", "status": 200}}
+        done = {"command": {"run": "test -f /subject/done.txt"}}
+        row = await bench.run(bench.routine("echo x > done.txt", expect=[done, page]), record=True)
+        seen = len(double.seen)
+        compared, _ = await replay(bench, row.id)
+        assert len(double.seen) == seen
+    command, http = compared.checks
+    assert (command.then, command.now, command.likeness) == ("pass", "pass", Likeness.SAME)
+    assert (http.now, http.likeness) == ("error", Likeness.NOT_ASKED)
+    assert compared.now.outcome == "unverified"
+
+
+async def test_a_replay_runs_the_routine_as_it_was_and_only_what_was_recorded(bench: Bench) -> None:
+    folder = bench.routine("cat in.txt; echo $TICKOVER_RUN", repositories={"app": {"url": "."}})
+    repository = bench.repository({"in.txt": "first\n"})
+    row = await bench.run(folder, repositories={"app": repository.url}, record=True)
+    repository.commit({"in.txt": "second\n"})
+    bench.routine("echo changed", repositories={"app": {"url": "."}})
+    compared, events = await replay(bench, row.id)
+    assert transcript(events)[0] == f"first\n{row.id}\n"
+    assert (compared.now.version, compared.now.subject) == (row.version, row.subject)
+    assert compared.as_recorded
+    with pytest.raises(UsageError) as another:
+        await bench.tickover.replay(row.id, build="codex@1.0.0")
+    assert another.value.code == "replay.build"
+    with pytest.raises(NotFoundError) as nothing:
+        await bench.tickover.replay(compared.now.id)
+    assert nothing.value.code == "cassette.not_found"
