@@ -45,6 +45,7 @@ def test_no_bytes_break_it(one: bytes, other: bytes) -> None:
         ("Today's date is 2026-11-24", "Today's date is 2027-01-01"),
         ("Tue Nov 24 17:00:01 2026", "Wed Nov 25 09:10:11 2026"),
         ("[main 1a2b3c4] first", "[main 9f8e7d6] first"),
+        ("Chunk ID: 079799 Wall time: 0.1 seconds", "Chunk ID: 1a2b3c Wall time: 0.2 seconds"),
         ("took 0.52s", "took 11.1s"),
         ("/tmp/tmpab12 is there", "/tmp/tmpzz99 is there"),
         ("0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),

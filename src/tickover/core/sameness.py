@@ -31,6 +31,7 @@ _VARIES: Final = (
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s|seconds?|secs?)\b"), "<span>"),
     (re.compile(r"/tmp/[A-Za-z0-9._-]+"), "<tmp>"),  # noqa: S108 - a pattern
     (re.compile(r"\bcch=[0-9a-f]+"), "cch=<id>"),
+    (re.compile(r"\bChunk ID: [0-9a-f]+"), "Chunk ID: <id>"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b"), "<hex>"),
 )
 _SHOWN: Final = 80
