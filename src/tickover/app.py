@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
@@ -27,23 +29,24 @@ from tickover.control.keep import TTL
 from tickover.control.keepsake import FOLDER
 from tickover.control.newsdesk import NewsDesk
 from tickover.control.notify import Postman
+from tickover.control.playback import replay
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
 from tickover.control.registry import Pushed, Registry, is_pushed, load_pushed
-from tickover.control.replay import replay
 from tickover.control.scheduler import Scheduler, Watch
-from tickover.control.secrets import SecretBook
+from tickover.control.secrets import SecretBook, Shown
 from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
 from tickover.control.triggers import Installed
 from tickover.core.admission import Caps, by_hand, needs
+from tickover.core.callback import Posting, postings
 from tickover.core.comparison import Comparison
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
-from tickover.core.grant import Ask, asks_of, change
+from tickover.core.grant import Ask, GrantChangedError, asks_of, change
 from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
 from tickover.core.network import Preset
 from tickover.core.noticed import Notice
@@ -55,12 +58,13 @@ from tickover.engine.embedded import EmbeddedEngine
 from tickover.gateway.client import GatewayClient
 from tickover.gateway.packages import Packages, find_packages
 from tickover.gateway.presets import PACKAGES, presets
+from tickover.gateway.sealing import seal_apart
 from tickover.gateway.secrets import KEY_FILE
 from tickover.plugins import find
 from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
-from tickover.sandbox.bwrap import BwrapBackend
+from tickover.sandbox.lasting import LastingBackend
 from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
 from tickover.store.events import Events
@@ -109,11 +113,18 @@ class GrantView(NamedTuple):
     def differs(self) -> bool:
         return bool(self.new or self.gone)
 
+    @property
+    def digest(self) -> str:
+        """Return what names exactly this comparison."""
+        told = {"new": [each.item for each in self.new], "kept": [each.item for each in self.kept], "gone": self.gone}
+        plain = {key: sorted(items) for key, items in told.items()}
+        return hashlib.sha256(json.dumps([self.routine, self.version, plain], sort_keys=True).encode()).hexdigest()
+
 
 class Tickover:
     """One data folder and everything that works on it. Use as `async with await Tickover.open() as tickover`."""
 
-    def __init__(self, home: Path, backend: BwrapBackend | None) -> None:
+    def __init__(self, home: Path, backend: LastingBackend | None) -> None:
         self.home = home
         self.backend = backend
         self.store = SqliteStore(str(home), project_run)
@@ -145,7 +156,7 @@ class Tickover:
         except OSError as error:
             hint = "choose another with --home or TICKOVER_HOME"
             raise UsageError("home.unusable", f"{folder} cannot be made: {error.strerror}", hint=hint) from None
-        backend = await BwrapBackend.open(folder) if sandbox else None
+        backend = await LastingBackend.open(folder) if sandbox else None
         self = cls(folder, backend)
         if backend is not None:
             await asyncio.to_thread(sweep, folder)
@@ -300,6 +311,7 @@ class Tickover:
         aftermath = Aftermath(self.store, self.registry, self._caps.current, clock.now, noticed)
         stepper = Stepper(house, self.store, self.registry, clock, self._caps.current, aftermath)
         engine = EmbeddedEngine(self.store.queue, clock, at_once=self.caps.concurrent + 8, report=report)
+        self.gateway.report = partial(report, "gateway")
         scheduler = Scheduler(
             self.store.schedules, self._desk, clock, watch=Watch(), report=lambda error: report("schedules", error)
         )
@@ -311,7 +323,9 @@ class Tickover:
             stepper=stepper,
             clock=clock,
             rings=(engine.ring, scheduler.ring),
-            vital={"sandbox launcher": self.backend.gone} if self.backend is not None else {},
+            vital={}
+            if self.backend is None
+            else {"sandbox launcher": partial(self.backend.mind, partial(report, "launcher"))},
         )
 
     def signing_secret(self, name: str) -> bytes:
@@ -326,7 +340,12 @@ class Tickover:
             targets=lambda: load_instance(self.home).notify,
             notifier=lambda kind: find("notify", kind)(),
             secret=self.signing_secret,
+            callbacks=self._callbacks,
         )
+
+    def _callbacks(self) -> dict[str, Posting]:
+        instance = load_instance(self.home)
+        return postings(instance.callbacks, instance.network.private)
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
@@ -349,9 +368,37 @@ class Tickover:
 
     def grant(self, folder: Path, *, by: str) -> None:
         """Grant a routine exactly what it asks for now."""
-        view = self.grants_of(folder)
+        self._grant(self.grants_of(folder), by)
+
+    def _grant(self, view: GrantView, by: str) -> None:
         items = [GrantItem(each.digest, each.item, each.says) for each in (*view.kept, *view.new)]
-        self.store.grants.replace(view.routine, place_of(self.home, str(folder)), items, by=by)
+        self.store.grants.replace(view.routine, place_of(self.home, str(view.folder)), items, by=by)
+
+    def pushed_grants(self, name: str) -> GrantView:
+        """Compare what a pushed routine asks for with what it was granted. Raises NotFoundError, DefinitionErrors."""
+        return self.grants_of(self.pushed_folder(name))
+
+    def grant_pushed(self, name: str, digest: str, *, by: str) -> GrantView:
+        """Grant what `pushed_grants` showed under this digest. Raises GrantChangedError where it shows another now."""
+        view = self.pushed_grants(name)
+        if view.digest != digest:
+            raise GrantChangedError(name)
+        self._grant(view, by)
+        return view
+
+    def secret_list(self) -> list[Shown]:
+        """Return every secret, without its value."""
+        return self.secrets.list()
+
+    def secret_set(self, name: str, value: bytes, *, by: str, binding: Mapping[str, Any] | None = None) -> Shown:
+        """Keep a value that came over HTTP: it is sealed by a process of its own. Raises UsageError."""
+        book = SecretBook(self.store.secrets, self.home, lambda: load_instance(self.home), seal_apart)
+        book.set(name, value, by=by, binding=binding)
+        return book.get(name)
+
+    def secret_remove(self, name: str) -> None:
+        """Overwrite a value. Raises SecretNotFoundError."""
+        self.secrets.remove(name)
 
     async def cancel_current(self) -> None:
         """Cancel the run that this process works on; `run` returns when everything is torn down."""

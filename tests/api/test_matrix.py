@@ -28,6 +28,9 @@ ALLOWED = {
     "run_artifact": READ, "run_blob": READ, "run_network": READ, "run_cancel": OPERATE,
     "whoami": VALID, "tokens_list": ADMIN, "token_create": ADMIN, "token_revoke": ADMIN, "audit": ADMIN,
     "healthz": PUBLIC, "readyz": PUBLIC, "openapi": PUBLIC,
+    "grants_show": READ, "grants_approve": ADMIN,
+    "secrets_list": OPERATE, "secret_set": ADMIN, "secret_remove": ADMIN,
+    "events_list": READ, "events_rejected": READ, "event_show": READ, "event_body": READ, "event_replay": OPERATE,
     "usage": READ, "schedules": READ, "notices": READ, "metrics": READ,
 }  # fmt: skip
 
@@ -59,6 +62,7 @@ async def test_who_may(client: httpx.AsyncClient, desk: MemoryDesk, log: Any, op
     shown = token(desk, who)
     path = re.sub(r"\{run\}", run, operation.path)
     path = path.replace("{name}", "hello").replace("{token}", "none").replace("{path:path}", "out/a.txt")
+    path = path.replace("{secret}", "ops").replace("{event}", "e1")
     headers = {} if shown is None else {"authorization": f"Bearer {shown}"}
     headers |= {"anthropic-version": "2023-06-01", "anthropic-beta": "experimental-cc-routine-2026-04-01"}
     if operation.name == "run_stream":

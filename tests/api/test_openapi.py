@@ -93,7 +93,14 @@ async def test_anything_gets_an_answer_that_is_described(
     described = told["paths"][path][operation.method.lower()]
     for round_ in range(40):
         filled = path
-        for name, right in (("run", run), ("name", "hello"), ("token", "aaaaaaaaaa"), ("path", "out/a")):
+        for name, right in (
+            ("run", run),
+            ("name", "hello"),
+            ("token", "aaaaaaaaaa"),
+            ("path", "out/a"),
+            ("secret", "ops"),
+            ("event", "e1"),
+        ):
             chosen = right if dice.random() < 0.8 else dice.choice(TEXTS).encode("utf-8", "replace").decode() or "x"
             filled = filled.replace(
                 "{" + name + "}", httpx.URL("", params={"x": chosen}).query.decode()[2:].replace("+", "%20")

@@ -195,7 +195,7 @@ async def test_many_callers_cost_one_thread_and_draining_ends_all(api: Api, desk
     waits = [asyncio.create_task(api.followers.beyond(run, 1, 600)) for _ in range(50)]
     await asyncio.wait(waits, timeout=0.05)
     assert len(api.followers._followed) == 1
-    api.drain()
+    api.finish()
     assert await asyncio.gather(*waits) == [1] * 50
 
 

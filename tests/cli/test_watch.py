@@ -47,7 +47,7 @@ async def test_a_server_that_dies_is_reported_and_its_return_too(tmp_path: Path)
         port = int(url.rpartition(":")[2])
         from tickover.api.serve import Listener
 
-        async with Listener(there, host="127.0.0.1", port=port, drain=lambda: None):
+        async with Listener(there, host="127.0.0.1", port=port, finish=lambda: None):
             [_, back] = await lines(heard, 2, watcher)
         assert back["kinds"] == ["recovered"]
     finally:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tickover.control.notify import TRIES, Postman, wait_after
+from tickover.core.callback import Callback, Posting, Told
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Notify
 from tickover.core.event import Fact, RunCreated, RunFinished, RunMissed, RunRefused, payload
-from tickover.core.notice import CommandTarget, Message
+from tickover.core.notice import CommandTarget
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome
 from tickover.notify.base import Envelope, NotifyError
@@ -40,19 +41,20 @@ class House:
         self.folder = folder
         self.store = SqliteStore(str(folder), project_run, clock=self.clock)
         self.answers: list[Exception] = []
-        self.told: list[tuple[str, Message]] = []
+        self.told: list[tuple[str, Any]] = []
         self.rules_: list[Notify] = [Notify(on=EVERY, to="ops")]
         self.outcome_before: Outcome | None = None
         self.targets = {"ops": CommandTarget(kind="command", argv=("true",))}
+        self.callbacks: dict[str, Posting] = {}
         self.postman = self.open()
 
     def open(self) -> Postman:
         return Postman(
             self.store.outbox, self, targets=lambda: self.targets, notifier=lambda _: self,
-            secret=lambda _: b"", clock=self.clock,
+            secret=lambda _: b"", clock=self.clock, callbacks=lambda: self.callbacks,
         )  # fmt: skip
 
-    async def send(self, message: Message, target: Any, envelope: Envelope, secret: Any) -> str:
+    async def send(self, message: Any, target: Any, envelope: Envelope, secret: Any) -> str:
         del target, secret
         if self.answers:
             raise self.answers.pop(0)
@@ -74,12 +76,14 @@ class House:
     def more(self, run: str) -> str:
         return f"tickover runs show {run}"
 
-    def end(self, run: str, execution: Execution = Execution.MISSED, routine: str = "r") -> None:
+    def end(
+        self, run: str, execution: Execution = Execution.MISSED, routine: str = "r", trigger: str = "manual"
+    ) -> None:
         why: Fact = (
             RunMissed(reason="off") if execution is Execution.MISSED else RunRefused(cause=Cause(None, CauseCode.CAP))
         )
         end = RunFinished(execution=execution, outcome=Outcome.NONE, exit_code=7)
-        facts = [RunCreated(routine=routine), why, end]
+        facts = [RunCreated(routine=routine, trigger=trigger), why, end]
         self.store.journal.append(run, OUTSIDE, [{"type": each.type, **payload(each)} for each in facts])
 
     def states(self) -> dict[str | None, str]:
@@ -138,6 +142,26 @@ async def test_what_fails_is_tried_again_later_and_then_given_up(house: House) -
     says = [each.says for each in house.store.outbox.deliveries(1)]
     assert len(says) == TRIES
     assert all("no route" in each for each in says)
+
+
+async def test_a_callback_waits_in_the_outbox_until_it_was_taken(house: House) -> None:
+    house.rules_ = []
+    house.callbacks = {
+        "ci": Posting(Callback(url="https://ci.example.com/", secret="s", routines=("r",)), private=False)
+    }
+    house.end("a", trigger="api")
+    house.end("b")
+    house.postman.collect()
+    house.answers = [NotifyError("unreachable", "no route", again=True)]
+    await house.postman.deliver()
+    assert house.states() == {"a": "waiting"}
+    house.clock.now += wait_after(0)
+    house.postman = house.open()  # the server was started again
+    await house.postman.deliver()
+    [(id_, told)] = house.told
+    assert isinstance(told, Told)
+    assert (told.run, told.execution, id_.startswith("notice-1-")) == ("a", "missed", True)
+    assert house.states() == {"a": "sent"}
 
 
 async def test_a_receiver_may_ask_for_more_time_but_not_for_ever(house: House) -> None:

@@ -118,6 +118,28 @@ async def test_an_event_becomes_one_wish(events: Events, tmp_path: Path) -> None
         assert fate.clauses == ({"path": "a", "says": "is 1", "ok": True, "depth": 0, "value": 1, "missing": False},)
 
 
+async def test_a_large_value_is_a_file_of_the_wish(events: Events, tmp_path: Path) -> None:
+    mapping = {"diff": {"file": "$.diff"}, "n": "$.n", "gone": {"file": "$.gone"}}
+    async with house(events, tmp_path, hook(input=mapping)) as it:
+        await it.send({"diff": "+" * 100_000, "n": 5})
+        await it.settle()
+        [wish] = it.wishes
+        assert (dict(wish.inputs), dict(wish.files)) == (
+            {"n": 5, "diff": "/tickover/inputs/diff"},
+            {"diff": b"+" * 100_000},
+        )
+
+
+async def test_an_event_that_is_put_in_once_more_names_the_run_that_it_started(events: Events, tmp_path: Path) -> None:
+    async with house(events, tmp_path, hook()) as it:
+        first = await it.send({"n": 5})
+        await it.settle()
+        again = NewEvent("r/webhook", "webhook", "replay:1", "", it.clock(), {}, 8, b'{"n": 5}', replay_of=first)
+        await events.put(again)
+        await it.settle()
+        assert [wish.repeats for wish in it.wishes] == [None, "run-1"]
+
+
 async def test_what_does_not_match_says_which_clause(events: Events, tmp_path: Path) -> None:
     async with house(events, tmp_path, hook(when={"a": 1})) as it:
         event = await it.send({"a": 2})

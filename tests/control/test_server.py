@@ -299,6 +299,32 @@ async def test_a_server_ends_with_what_it_cannot_do_without(told: ToldServer) ->
         assert str(await failure) == "the sandbox launcher ended"
 
 
+async def test_a_slot_that_two_schedules_name_is_found(told: ToldServer) -> None:
+    told.push('on: [{schedule: {cron: "0 1 * * *"}}, {schedule: {every: 1h}}]\noverlap: queue')
+    async with told.up():
+        await told.live(START + 2 * 3600 + 1)
+        await told.quiet()
+    rows = told.rows()
+    both = [row for row in rows if row.due == START + 3600]
+    assert len(both) == 2
+    told_of = [[each.finding.code for each in row.findings] for row in both]
+    assert sorted(told_of) == [[], ["duplicate"]]
+    assert not [row for row in rows if row.due != START + 3600 and row.findings]
+
+
+async def test_an_event_that_started_a_run_before_is_found(told: ToldServer) -> None:
+    told.push("")
+    async with told.up():
+        first = wish(told).run
+        await told.quiet()
+        again = told.desk.enqueue(Wish("r", "webhook", repeats=first)).run
+        assert told.engine is not None
+        told.engine.ring()
+        await told.quiet()
+    [finding] = [each.finding for each in told.row(again).findings]
+    assert (finding.code, finding.required, finding.detail) == ("duplicate", False, {"run": first})
+
+
 # -- retries and restarts ----------------------------------------------------------------------------------------------
 
 RETRY = "retry: {attempts: 3, backoff: 10m, when: [infrastructure, agent_failed]}"

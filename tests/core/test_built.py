@@ -32,6 +32,7 @@ REPO = {"a": {"url": "https://x.test/a"}}
         {"environment": {"network": "observe"}},
         {"connectors": {"slack": {"tools": ["post_message"]}}, "may": [{"slack": {"tool": "post_message", "max": 1}}]},
         {"connectors": {"mail": {"tools": ["send"], "required": ["send"]}}, "may": [{"mail": {"tool": "send"}}]},
+        {"expect": [{"sql": {"connector": "d", "query": "select 1"}}], "connectors": {"d": {}}},
         {"expect": [{"slack": {"channel": "C0ENG"}}, {"github": {"repo": "acme/app", "pull": 7, "review_by": "bot"}}]},
         {"limits": {"timeout": "1m", "memory": "1GiB", "cpus": 1, "pids": 9, "disk": "1GiB", "output": "1MiB"}},
         {"limits": {"cost_usd": 1, "tokens": 1}},
@@ -56,16 +57,17 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"model": "m"}, "model"),
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
-        ({"repositories": {"a": {"url": "https://x.test/a", "ref": "{{ event.sha }}"}}}, "repositories.a.ref"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         (
             {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
             "connectors.slack.required",
         ),
         ({"watch": {"init": "1s"}}, "watch"),
-        ({"expect": [{"sql": {"connector": "d", "query": "select 1"}}]}, "expect[0].sql"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
-        ({"expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]}, "expect[0].file.stop_gate"),
+        (
+            {"agent": "codex", "expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]},
+            "expect[0].file.stop_gate",
+        ),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
@@ -75,10 +77,6 @@ def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "place"),
     [
-        (
-            {"on": [{"api": {}}, {"stripe": {"secret": "s", "input": {"a": "$.a", "b": {"file": "$.b"}}}}]},
-            "on[1].stripe.input.b.file",
-        ),
         ({"require_eval": True}, "require_eval"),
         ({"environment": {"network": "observe"}}, "environment.network"),
     ],

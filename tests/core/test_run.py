@@ -162,7 +162,7 @@ PHASES = " ".join(f"phase_started:{phase}" for phase in Phase if phase is not Ph
 ONLY: dict[Execution, str] = {
     Execution.QUEUED: f"{ANYWHERE} version_resolved",
     Execution.PREPARING: f"{ANYWHERE} {GATEWAY} {BEFORE} {PHASES}",
-    Execution.RUNNING: f"{ANYWHERE} {GATEWAY} {AGENT} phase_started:agent",
+    Execution.RUNNING: f"{ANYWHERE} {GATEWAY} {AGENT} phase_started:agent stop_gate_judged",
     Execution.VERIFYING: f"{ANYWHERE} {GATEWAY} {AGENT} {AFTER}",
     **dict.fromkeys((*ENDED, *NEVER_RAN), f"{ANYWHERE} {GATEWAY} {AFTER} run_finished"),
 }

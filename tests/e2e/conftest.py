@@ -153,7 +153,7 @@ async def until_idle(tickover: Tickover) -> None:
     """Wait until no sandbox is left; the look around of a run that ended early may still be on its way."""
     assert tickover.backend is not None
     async with asyncio.timeout(60):
-        while tickover.backend._sandboxes:
+        while tickover.backend.current._sandboxes:
             await asyncio.to_thread(select.select, [], [], [], 0.02)
 
 

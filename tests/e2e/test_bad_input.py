@@ -235,7 +235,7 @@ async def test_a_launcher_that_is_killed(bench: Bench) -> None:
     assert backend is not None
     running = asyncio.create_task(bench.run(bench.routine("echo going; sleep 600", expect=[PROOF])))
     await bench.until("agent_output", running)
-    os.kill(backend.facts["pid"], 9)
+    os.kill(backend.current.facts["pid"], 9)
     row = await running
     assert row.cause is not None
     assert (row.execution, row.cause.cause, row.outcome) == ("failed", "infrastructure", "unverified"), row.cause

@@ -366,6 +366,27 @@ async def test_the_event_is_a_file_and_its_ids_reach_the_checks(bench: Bench) ->
     assert row.event_digest is not None
 
 
+async def test_the_event_says_what_is_worked_on_and_nothing_of_what_is_believed(bench: Bench) -> None:
+    app = bench.repository({"a": "main\n"})
+    app.git("checkout", "-q", "-b", "fix/a")
+    sha = app.commit({"a": "topic\n"})
+    app.git("checkout", "-q", "main")
+    folder = bench.routine(
+        "mkdir -p out; cp a out/a",
+        repositories={"app": {"url": app.url, "ref": "{{ event.head }}"}},
+        expect=[{"command": {"run": "grep -qx topic /subject/out/a"}}],
+    )
+    row = await bench.run(folder, event=b'{"head": "fix/a"}')
+    assert (row.outcome, row.subject["app"]) == ("verified", sha), row.reason
+    assert row.trusted["app"] != sha
+    before = len(bench.tickover.run_rows())
+    for hostile in (b'{"head": "--upload-pack=id"}', b'{"head": "a:refs/heads/main"}', b"{}", b"no json"):
+        with pytest.raises(UsageError) as caught:
+            await bench.run(folder, event=hostile)
+        assert caught.value.code == "input.ref"
+    assert len(bench.tickover.run_rows()) == before
+
+
 async def test_artifacts_are_stored_and_last_weeks_are_gone(bench: Bench) -> None:
     app = bench.repository({"out/old.txt": "old", "a": "1"})
     folder = bench.routine(

@@ -139,7 +139,7 @@ async def test_what_is_asked_otherwise_is_drift_and_what_nobody_recorded_is_refu
 
 async def replay_of(bench: Bench, run: str, digest: str) -> tuple[Comparison, list[JournalEvent]]:
     """Replay from another cassette than the run's own."""
-    from tickover.control.replay import replay as replayed
+    from tickover.control.playback import replay as replayed
 
     row = bench.tickover.run_row(run)
     assert row.cassette is not None

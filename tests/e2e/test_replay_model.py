@@ -25,6 +25,9 @@ BODY = "You count.\n```text\n3\n```\n"
 TOLD = {"agent_text", "agent_tool_call", "agent_tool_result"}
 
 
+Turns = list[dict[str, Any]]
+
+
 def transcript(events: Sequence[JournalEvent]) -> list[tuple[str, str]]:
     return [(event.type, json.dumps(event.data, sort_keys=True)) for event in events if event.type in TOLD]
 
@@ -35,7 +38,7 @@ async def replay(bench: Bench, run: str) -> tuple[Comparison, list[tuple[str, st
     return compared, transcript(events)
 
 
-async def recorded_twice(bench: Bench, turns: list[dict[str, Any]], **front: Any) -> Comparison:
+async def recorded_twice(bench: Bench, turns: Turns, **front: Any) -> Comparison:
     """Record a run on a script, replay it twice without the model, and return the second replay."""
     authority = RunAuthority("scripted model", now=datetime.now(UTC))
     with ScriptedModel({"turns": turns}, tls=authority.context("localhost")) as model:
@@ -81,6 +84,6 @@ REAL = {
 async def test_a_real_agent_is_replayed_without_its_model(bench: Bench, name: str) -> None:
     build, env, tool, arguments = REAL[name]
     await bench.tickover.install(build)
-    turns = [{"text": "Counting.", "tools": [{"name": tool, "input": arguments}]}, {"text": "Done."}]
+    turns: Turns = [{"text": "Counting.", "tools": [{"name": tool, "input": arguments}]}, {"text": "Done."}]
     second = await recorded_twice(bench, turns, agent=build, environment={"env": env})
     assert second.now.agent_build == build

@@ -7,34 +7,31 @@ import base64
 import hashlib
 import hmac
 import json
-import os
-import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tickover.testing.http import double
+from tickover.testing.up import Up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PROGRAM = (sys.executable, "-c", "from tickover.cli import main; main(prog_name='tickover')")
 ROUTINE = """---
 name: work
 agent: steps
+inputs: {diff: {type: string, default: ""}}
 on:
   - api: {}
-  - webhook: {verify: {sig: {header: x-acme-signature, encoding: hex}, signed: "{body}", secret: acme}}
+  - webhook: {verify: {sig: {header: x-acme-signature, encoding: hex}, signed: "{body}", secret: acme}, input: {diff: {file: $.diff}}}
 notify:
   - {on: [verified, failed, unverified], to: ops}
 expect: [{command: {run: "python3 check.py"}}]
 ---
 ```bash
 mkdir -p out && echo 42 > out/answer.txt
+if [ -n "$TICKOVER_INPUT_DIFF" ]; then test "$(wc -c < "$TICKOVER_INPUT_DIFF")" = 200000; fi
 ```
 """
 CHECK = """import sys
@@ -43,57 +40,6 @@ try:
 except OSError as error:
     sys.exit(f"{error}")
 """
-
-
-class Up:
-    """A running `tickover up`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {
-            **os.environ,
-            "TICKOVER_HOME": str(folder / "home"),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-        }
-        self.url = ""
-        self.token = ""
-        self.process: asyncio.subprocess.Process | None = None
-        self.log = b""
-
-    async def start(self) -> None:
-        argv = (*PROGRAM, "up", "--dev", "--port", "0", "--drain", "60")
-        self.process = await asyncio.create_subprocess_exec(
-            *argv, env=self.environment, cwd=self.folder, stderr=asyncio.subprocess.PIPE
-        )
-        assert self.process.stderr is not None
-        async with asyncio.timeout(400):
-            while b"token " not in self.log:
-                line = await self.process.stderr.readline()
-                assert line, self.log
-                self.log += line
-        text = self.log.decode()
-        self.url = re.findall(r"listening on (\S+)", text)[0]
-        self.token = re.findall(r"token +(tko_\S+)", text)[0]
-
-    async def stop(self) -> int:
-        assert self.process is not None
-        assert self.process.stderr is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.log += await self.process.stderr.read()
-        return await self.process.wait()
-
-    async def cli(self, *args: str, stdin: str = "") -> tuple[int, str, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM, *args, env=self.environment, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe
-        )
-        out, err = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
-    def client(self) -> httpx.AsyncClient:
-        headers = {"authorization": f"Bearer {self.token}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=400, trust_env=False)
 
 
 @pytest.fixture
@@ -105,16 +51,17 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
     (folder / "ROUTINE.md").write_text(ROUTINE)
     (folder / "checks" / "check.py").write_text(CHECK)
     yield made
-    if made.process is not None and made.process.returncode is None:
-        made.process.kill()
-        await made.process.wait()
+    await made.kill()
 
 
 async def test_from_a_push_to_a_notice(up: Up) -> None:
     key = base64.b64encode(b"k" * 24).decode()
     async with double() as ops:
         target = {"kind": "webhook", "url": f"{ops.url}/notices", "secret": "ops-signing"}
-        (up.folder / "home" / "tickover.yaml").write_text(json.dumps({"notify": {"ops": target}}))
+        port = ops.url.rpartition(":")[2]
+        ci = {"url": f"http://localhost:{port}/callback", "secret": "ops-signing", "routines": ["work"]}
+        configuration = {"notify": {"ops": target}, "callbacks": {"ci": ci}, "network": {"private": ["localhost"]}}
+        (up.folder / "home" / "tickover.yaml").write_text(json.dumps(configuration))
         for name, value in (("ops-signing", f"whsec_{key}"), ("acme", "acme-secret-value")):
             code, _, err = await up.cli("secret", "set", name, "--kind", "signing", stdin=value)
             assert code == 0, err
@@ -125,6 +72,8 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         code, out, err = await up.cli("push", "--remote", "routines/work", "--json")
         assert code == 0, err
         assert json.loads(out)["name"] == "work"
+        code, out, err = await up.cli("grant", "--remote", "work", "--yes", "--json")
+        assert (code, json.loads(out)["granted"]) == (0, True), err
 
         code, out, err = await up.cli("run", "--remote", "work", "--json")
         assert code == 0, err
@@ -132,7 +81,7 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         assert (last["type"], last["data"]["outcome"], last["data"]["trigger"]) == ("run", "verified", "api")
 
         async with up.client() as client:
-            body = b'{"id": 7}'
+            body = json.dumps({"id": 7, "diff": "+" * 200_000}).encode()
             signature = hmac.new(b"acme-secret-value", body, hashlib.sha256).hexdigest()
             forged = await client.post("/hooks/work/webhook", content=body, headers={"x-acme-signature": "0" * 64})
             assert forged.status_code == 401
@@ -142,17 +91,25 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
                 while True:
                     runs = (await client.get("/api/v1/runs")).json()["runs"]
                     ended = [run for run in runs if run["finished"]]
-                    if len(ended) == 2 and len(ops.sent) == 2:
+                    if len(ended) == 2 and len(ops.sent) == 3:
                         break
                     await client.get(f"/api/v1/runs/{runs[0]['id']}?wait=1")
             assert [run["outcome"] for run in ended] == ["verified", "verified"]
             notices = (await client.get("/api/v1/notices")).json()["notices"]
-            assert [each["state"] for each in notices] == ["sent", "sent"]
+            assert [each["state"] for each in notices] == ["sent", "sent", "sent"]
         assert await up.stop() == 0
+    assert sorted(each.path for each in ops.sent) == ["/callback", "/notices", "/notices"]
     for sent in ops.sent:
         told: dict[str, Any] = json.loads(sent.body)
-        assert (told["type"], told["routine"], told["outcome"]) == ("notice", "work", "verified")
-        assert told["checks"][0]["result"] == "pass"
+        if sent.path == "/callback":
+            assert (told["type"], told["data"]["run"], told["data"]["outcome"]) == (
+                "run.finished",
+                last["id"],
+                "verified",
+            )
+        else:
+            assert (told["type"], told["routine"], told["outcome"]) == ("notice", "work", "verified")
+            assert told["checks"][0]["result"] == "pass"
         signed = f"{sent.headers['webhook-id']}.{sent.headers['webhook-timestamp']}.".encode() + sent.body
         wanted = hmac.new(b"k" * 24, signed, hashlib.sha256).digest()
         assert sent.headers["webhook-signature"] == "v1," + base64.b64encode(wanted).decode()

@@ -12,7 +12,7 @@ import pytest
 from tickover.core.lookup import MISSING
 from tickover.core.trigger import FileInput
 from tickover.relay import child
-from tickover.relay.mapper import Mapper, MappingError
+from tickover.relay.mapper import Mapper, MappingError, file_inputs
 
 EVENT: dict[str, Any] = {
     "number": 7,
@@ -46,11 +46,24 @@ async def mapper() -> AsyncIterator[Mapper]:
         ({"a": "{{ event.title }}"}, {"a": "Say {{ nothing }}"}),
         ({"jsonata": '{"text": title & "!", "n": number, "none": null}'}, {"text": "Say {{ nothing }}!", "n": 7}),
         ({"jsonata": "$.number"}, {"jsonata": 7}),
-        ({"f": FileInput(file="$.title")}, {}),
+        ({"f": FileInput(file="$.title"), "g": FileInput(file="$.gone")}, {"f": "/tickover/inputs/f"}),
     ],
 )  # fmt: skip
 async def test_inputs(mapper: Mapper, mapping: dict[str, Any], expected: dict[str, Any]) -> None:
     assert await mapper.inputs(mapping, EVENT) == expected
+
+
+def test_a_file_holds_a_text_as_it_is_and_all_else_as_json() -> None:
+    mapping: dict[str, Any] = {
+        "t": FileInput(file="$.t"),
+        "l": FileInput(file="$.l"),
+        "gone": FileInput(file="$.gone"),
+        "n": "$.t",
+    }
+    assert file_inputs(mapping, {"t": "a\n\u20ac\0", "l": [{"a": 1}]}) == {
+        "t": b"a\n\xe2\x82\xac\0",
+        "l": b'[{"a": 1}]',
+    }
 
 
 @pytest.mark.parametrize(

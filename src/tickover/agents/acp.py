@@ -14,7 +14,10 @@ from functools import cache
 from importlib import resources
 from typing import ClassVar, Final
 
+from pydantic import JsonValue
+
 from tickover.agents.base import AGENTS_OWN, OURS, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.bell import ring, ringer
 from tickover.agents.briefing import environment, first_turn, input_files, operators_words
 from tickover.agents.loop_stream import LoopParser
 from tickover.core.errors import UsageError
@@ -49,9 +52,16 @@ class Agent:
     def plan(self, task: AgentTask) -> AgentPlan:
         if not task.argv or not task.argv[0]:
             raise UsageError("agent.no_argv", "`agent: acp` needs `argv`, the program and its arguments")
-        told = {"argv": [*task.argv], "cwd": task.workspace, "prompt": PROMPT}
+        told: dict[str, JsonValue] = {"argv": [*task.argv], "cwd": task.workspace, "prompt": PROMPT}
+        if task.bell:
+            told["bell"] = [*ring(task)]
         parts = [operators_words(task), first_turn(task)]
-        files = {RUNNER: _runner(), TASK: json.dumps(told, indent=2).encode() + b"\n", **input_files(task)}
+        files = {
+            RUNNER: _runner(),
+            TASK: json.dumps(told, indent=2).encode() + b"\n",
+            **input_files(task),
+            **ringer(task),
+        }
         if task.skill is not None:
             files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}
             parts.insert(1, f"The files of the skill `{task.skill.name}` are in {_SKILL}. It says:\n")

@@ -111,11 +111,13 @@ AGENTS_OWN: Final = ModelAt()
 class AgentTask:
     """One attempt's task. `prompt` is the routine's body, `task` the first user turn where there is no skill.
 
-    `inputs` and `event` come from outside and are never instructions. `boundary` is random, made for this attempt
-    alone, and delimits them in a prompt. `output_limit` bounds the bytes of raw output that are kept.
+    `inputs`, `files` (contents of those that are files) and `event` come from outside and are never instructions.
+    `boundary` is random, made for this attempt alone, and delimits them in a prompt. `output_limit` bounds the bytes of
+    raw output that are kept.
     `program` is the installed build inside the sandbox, `trusted` what the trusted commit tells agents (path ->
     content), `schema` the JSON Schema of the result that a check asks for. An empty `model` or `model_url` is the
-    agent's own; `model_at` is one whose API the routine names, too.
+    agent's own; `model_at` is one whose API the routine names, too. `bell` is the URL that an agent asks before it
+    stops (agents/bell.py), "" if nobody is to be asked.
     """
 
     boundary: str
@@ -125,6 +127,7 @@ class AgentTask:
     blocks: tuple[Block, ...] = ()
     argv: tuple[str, ...] = ()
     inputs: Mapping[str, Scalar] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     event: bytes | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     workspace: str = WORKSPACE
@@ -137,6 +140,7 @@ class AgentTask:
     trusted: Mapping[str, bytes] = field(default_factory=dict)
     schema: str = ""
     offers: tuple[Offer, ...] = ()
+    bell: str = ""
     forward: Forward | None = None
 
 

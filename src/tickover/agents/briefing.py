@@ -11,6 +11,7 @@ from tickover.agents.base import OURS, AgentTask
 from tickover.agents.report import REPORT_FILE
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
+from tickover.core.trigger import INPUT_FOLDER
 
 INPUT_FILE = f"{OURS}/input.json"
 EVENT_FILE = f"{OURS}/event"
@@ -71,6 +72,7 @@ def input_files(task: AgentTask) -> dict[str, bytes]:
     """Return the files that every agent finds: `input.json` with inputs and event, and `event` as it came."""
     document = json.dumps(_document(task), indent=2).encode()
     files = {INPUT_FILE: document + b"\n"}
+    files |= {f"{INPUT_FOLDER}/{name}": content for name, content in task.files.items()}
     return files if task.event is None else {**files, EVENT_FILE: task.event}
 
 

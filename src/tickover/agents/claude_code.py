@@ -7,6 +7,7 @@ Recipe and traps were measured with 2.1.197. What is told to it:
 - Of the clone nothing configures it: `--setting-sources user` leaves out the project's hooks, settings, skills, agents
   and CLAUDE.md, `--strict-mcp-config` its `.mcp.json`. CLAUDE.md, skills, agents, commands and rules of the *trusted*
   commit are laid into its home; of trusted settings only `permissions`, because hooks name programs in the clone.
+- Its hook `Stop` only rings the bell of the stop gate, and hands on what the host says; no verdict rests on it.
 - `IS_SANDBOX` must be exactly 1, or it refuses to work without asking in a sandbox whose user looks like root.
 - The key inside is a placeholder. The gateway puts the real one in.
 """
@@ -14,6 +15,7 @@ Recipe and traps were measured with 2.1.197. What is told to it:
 from __future__ import annotations
 
 import json
+import shlex
 import uuid
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +23,7 @@ from importlib import resources
 from typing import Any, ClassVar, Final
 
 from tickover.agents.base import AGENTS_OWN, OURS, OUTPUT, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.bell import PATIENCE, ring, ringer
 from tickover.agents.briefing import environment, input_block, input_files, operators_words
 from tickover.agents.claude_stream import ClaudeParser
 from tickover.agents.model_access import model_reach
@@ -34,6 +37,7 @@ _CALLS: Final = tuple(f"/v1/messages{more}{query}" for more in ("", "/count_toke
 _START: Final = f"{OURS}/start.sh"
 _TURN: Final = f"{OURS}/turn.jsonl"
 _INSTRUCTIONS: Final = f"{OURS}/instructions.md"
+_SETTINGS: Final = f"{OURS}/settings.json"
 _HOME: Final = f"{OURS}/claude"
 _KEEPER: Final = f"{OURS}/result.py"
 _LONGEST_SCHEMA: Final = 64 << 10  # it stands in argv
@@ -112,6 +116,8 @@ def _flags(task: AgentTask) -> list[str]:
         flags += ["--model", task.model]
     if task.offers:
         flags += ["--mcp-config", f"{OURS}/mcp.json"]
+    if task.bell:
+        flags += ["--settings", _SETTINGS]
     if task.schema:
         if len(task.schema) > _LONGEST_SCHEMA:
             text = f"the schema of the result has {len(task.schema)} characters, more than {_LONGEST_SCHEMA}"
@@ -125,10 +131,19 @@ def _files(task: AgentTask) -> dict[str, bytes]:
     files[_INSTRUCTIONS] = operators_words(task).encode("utf-8", "replace")
     if task.schema:
         files[_KEEPER] = _keeper()
+    if task.bell:
+        files |= ringer(task)
+        files[_SETTINGS] = _stop_hook(task)
     if task.offers:
         servers = {offer.name: {"type": "http", "url": offer.url} for offer in task.offers}
         files[f"{OURS}/mcp.json"] = json.dumps({"mcpServers": servers}, indent=2).encode() + b"\n"
     return files
+
+
+def _stop_hook(task: AgentTask) -> bytes:
+    """Return settings whose hook rings: exit code 2 sends its stderr back to the model, which goes on."""
+    hook = {"type": "command", "command": shlex.join(ring(task)), "timeout": int(PATIENCE)}
+    return json.dumps({"hooks": {"Stop": [{"hooks": [hook]}]}}, indent=2).encode() + b"\n"
 
 
 def _turn(task: AgentTask) -> bytes:

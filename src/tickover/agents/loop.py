@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 from pydantic import JsonValue
 
 from tickover.agents.base import AGENTS_OWN, OURS, OUTPUT, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.bell import ring, ringer
 from tickover.agents.briefing import environment, first_turn, input_files, instructions
 from tickover.agents.loop_stream import LoopParser
 from tickover.agents.model_access import model_reach
@@ -85,11 +86,14 @@ def _files(task: AgentTask) -> dict[str, bytes]:
         "output": OUTPUT,
         "schema": _schema(task.schema),
     }
+    if task.bell:
+        told["bell"] = [*ring(task)]
     files = {
         RUNNER: _runner(),
         TASK: json.dumps(told, indent=2).encode() + b"\n",
         _PROMPT: first_turn(task).encode("utf-8", "replace"),
         **input_files(task),
+        **ringer(task),
     }
     if task.skill is not None:
         files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}

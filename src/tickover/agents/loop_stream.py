@@ -71,7 +71,7 @@ class LoopParser:
             case {"tickover": "usage"}:
                 read, wrote = count(message.get("input")), count(message.get("output"))
                 return [AgentUsage(model=short(self._model, 128), input_tokens=read, output_tokens=wrote)]
-            case {"tickover": "retry", "status": int()}:
+            case {"tickover": "retry", "status": int()} | {"tickover": "returned"}:
                 return []
             case {"tickover": "end", "why": str()}:
                 self._end = message

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 from tickover.core.event import Scalar
+from tickover.core.instance import CredentialKind
 from tickover.core.row import AttemptRow, PhaseRow, RunRow
 from tickover.core.status import Execution, Outcome
 
@@ -328,3 +329,113 @@ class UsageAnswer(BaseModel):
 class HealthAnswer(BaseModel):
     status: Literal["ok", "draining"]
     version: str
+
+
+# -- what the owner decides, and what came in ------------------------------------------------------------------------
+
+
+class GrantBody(Taken):
+    """`digest` is that of the comparison that was read: if the routine asks for anything else by now, it is a 409."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class AskAnswer(BaseModel):
+    kind: str
+    says: str
+
+
+class GrantsAnswer(BaseModel):
+    """What a routine asks for: `new` is not granted yet, `kept` is, `gone` was and is taken back by a grant."""
+
+    routine: str
+    version: str
+    digest: str
+    new: list[AskAnswer]
+    kept: list[AskAnswer]
+    gone: list[str]
+    granted: bool
+
+
+class SecretBody(Taken):
+    """A value, and where it may go, as `tickover secret set` takes it. No answer, log or audit entry holds it."""
+
+    value: Annotated[SecretStr, Field(max_length=16_384)]
+    hosts: Annotated[list[Annotated[str, Field(max_length=300)]], Field(max_length=100)] | None = None
+    kind: CredentialKind | None = None
+    header: Annotated[str, Field(max_length=200)] | None = None
+    prefix: Annotated[str, Field(max_length=200)] | None = None
+    param: Annotated[str, Field(max_length=200)] | None = None
+    user: Annotated[str, Field(max_length=200)] | None = None
+
+
+class SecretAnswer(BaseModel):
+    """A secret, without its value; `version` None: it has none yet."""
+
+    name: str
+    kind: str
+    hosts: list[str]
+    in_file: bool
+    version: int | None
+    set_at: Moment | None
+    set_by: str | None
+
+
+class SecretsAnswer(BaseModel):
+    secrets: list[SecretAnswer]
+
+
+class CameQuery(Taken):
+    source: Annotated[str, Field(max_length=200)] | None = None
+    provider: Annotated[str, Field(max_length=64)] | None = None
+    limit: Limit = 50
+    cursor: Annotated[str, Field(pattern=r"^e[0-9]{1,18}$")] | None = None
+
+
+class RoutingAnswer(BaseModel):
+    target: str
+    at: Moment
+    verdict: str
+    reason: str
+    says: str
+    run: str | None
+    starts_at: Moment | None
+    depth: int
+    clauses: list[dict[str, Any]]
+
+
+class CameAnswer(BaseModel):
+    """An event from outside; everything in it but ids and times is its sender's."""
+
+    event: str
+    source: str
+    provider: str
+    name: str
+    delivery: str
+    received_at: Moment
+    headers: dict[str, str]
+    size: int
+    state: str
+    replay_of: str | None
+    routings: list[RoutingAnswer]
+
+
+class CameListAnswer(BaseModel):
+    events: list[CameAnswer]
+    cursor: str | None
+
+
+class ReplayBody(Taken):
+    to: Annotated[str, Field(max_length=200)] | None = None
+
+
+class RejectedAnswer(BaseModel):
+    at: Moment
+    source: str
+    reason: str
+    count: int
+    sample: dict[str, Any]
+
+
+class RejectionsAnswer(BaseModel):
+    rejections: list[RejectedAnswer]

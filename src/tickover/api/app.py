@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tickover.api import access, fire, routines, runs, system
+from tickover.api import access, deliveries, fire, owner, routines, runs, system
 from tickover.api.base import Desk
 from tickover.api.guard import Guard, Log
 from tickover.api.metrics import Metrics
@@ -30,7 +30,7 @@ THREADS: Final = 16
 
 
 class Api:
-    """The application, and what ends it in order: `asgi` is given to the server, `drain` is called first of all."""
+    """The application, and what ends it in order: `asgi` is given to the server, then `drain`, then `finish`."""
 
     def __init__(
         self, desk: Desk, *, log: Log, base_url: str = "", hooks: ASGIApp | None = None, web: ASGIApp | None = None
@@ -58,7 +58,11 @@ class Api:
             await self._rest(scope, receive, send)
 
     def drain(self) -> None:
-        """Answer whoever waits, end streams, take no new run."""
+        """Take no new run, and say that work is to go elsewhere; all else goes on: runs are followed to their end."""
+        self.followers.drain()
+
+    def finish(self) -> None:
+        """Answer whoever waits, end streams."""
         self.followers.close()
 
     @contextlib.asynccontextmanager
@@ -76,7 +80,8 @@ class Api:
 def table(metrics: Metrics | None = None) -> tuple[Operation, ...]:
     """Return every operation, `/api/v1/openapi.json` among them."""
     known = (
-        fire.OPERATION, *routines.OPERATIONS, *runs.OPERATIONS, *access.OPERATIONS, *system.OPERATIONS,
+        fire.OPERATION, *routines.OPERATIONS, *runs.OPERATIONS, *access.OPERATIONS,
+        *owner.OPERATIONS, *deliveries.OPERATIONS, *system.OPERATIONS,
     )  # fmt: skip
     metrics = metrics or Metrics()
     text = json.dumps(describe([*known, *system.operations(metrics, b"")])).encode()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tickover.control.access import Access
+from tickover.control.triggers import Installed
 from tickover.core.definition import Routine
 from tickover.core.event import JournalEvent
+from tickover.core.instance import Credential
 from tickover.core.row import RunRow
 from tickover.core.wish import Enqueued, Wish
+from tickover.store.base import SecretRecord
+from tickover.store.events import Events
 from tickover.store.outbox import Delivery, Letter
 from tickover.store.usage import RunSum
 
@@ -56,6 +60,47 @@ class Planned(Protocol):
     def fire_at(self) -> float | None: ...
     @property
     def enabled(self) -> bool: ...
+
+
+class Asks(Protocol):
+    """One thing that a routine asks for."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def says(self) -> str: ...
+
+
+class Asked(Protocol):
+    """What a routine asks for beside what it was granted. `digest` names exactly this comparison."""
+
+    @property
+    def routine(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def new(self) -> Sequence[Asks]: ...
+    @property
+    def kept(self) -> Sequence[Asks]: ...
+    @property
+    def gone(self) -> Sequence[str]: ...
+
+
+class Kept(Protocol):
+    """A secret without its value."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def credential(self) -> Credential | None: ...
+    @property
+    def in_file(self) -> bool: ...
+    @property
+    def record(self) -> SecretRecord | None: ...
 
 
 class Desk(Protocol):
@@ -123,3 +168,26 @@ class Desk(Protocol):
         ...
 
     def usage(self, since: float) -> Sequence[RunSum]: ...
+
+    def pushed_grants(self, name: str) -> Asked:
+        """Compare what a pushed routine asks for with what it was granted. Raises NotFoundError."""
+        ...
+
+    def grant_pushed(self, name: str, digest: str, *, by: str) -> Asked:
+        """Grant what `pushed_grants` showed under this digest. Raises GrantChangedError where it shows another now."""
+        ...
+
+    def secret_list(self) -> Sequence[Kept]: ...
+
+    def secret_set(self, name: str, value: bytes, *, by: str, binding: Mapping[str, Any] | None = None) -> Kept:
+        """Keep a value as a new version. Raises UsageError; no text of it holds anything of the value."""
+        ...
+
+    def secret_remove(self, name: str) -> None:
+        """Overwrite a value. Raises NotFoundError."""
+        ...
+
+    @property
+    def events(self) -> Events: ...
+
+    def installed(self) -> Iterable[Installed]: ...

@@ -13,7 +13,7 @@ from tickover.core.errors import NotFoundError, TickoverError, UsageError
 from tickover.store.errors import StoreBusyError
 
 RETRY_AFTER: Final = 5
-_CONFLICTS: Final = frozenset({"run.ended", "run.refused"})
+_CONFLICTS: Final = frozenset({"run.ended", "run.refused", "grant.changed"})
 
 
 def status_of(error: Exception) -> int:

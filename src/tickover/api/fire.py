@@ -122,7 +122,7 @@ def routine_name(call: Call) -> str:
 
 async def start(call: Call, name: str, event: bytes | None, inputs: dict[str, Scalar]) -> tuple[Enqueued, RunRow]:
     """Make the wish a run, once per Idempotency-Key. Raises RunRefusedError when there is a run that was refused."""
-    if call.followers.closing:
+    if call.followers.draining:
         raise BusyError("the server is about to stop")
     routine = await call.do(call.desk.definition, name)
     if not call.principal.may("operate") and not any(each.kind == "api" for each in routine.on):

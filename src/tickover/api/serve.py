@@ -22,11 +22,11 @@ _BACKLOG: Final = 512
 class Listener:
     """Serve from `__aenter__` to `__aexit__`. Signals are the caller's."""
 
-    def __init__(self, app: Any, *, host: str, port: int, drain: Callable[[], None]) -> None:
+    def __init__(self, app: Any, *, host: str, port: int, finish: Callable[[], None]) -> None:
         self._app = app
         self._host = host
         self._port = port
-        self._drain = drain
+        self._finish = finish
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Listener:
         """Accept nothing more, let requests finish for that long, then cut off what is left."""
         if self._task is None or self._server is None:
             return
-        self._drain()
+        self._finish()
         self._server.config.timeout_graceful_shutdown = max(1, int(seconds))
         self._server.should_exit = True
         await self._task

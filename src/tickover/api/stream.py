@@ -49,15 +49,25 @@ class Followers:
         self._followed: dict[str, _Followed] = {}
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="follow")
         self._closing = asyncio.Event()
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server takes no new run any more; those that are under way can still be followed."""
+        return self._draining or self.closing
 
     @property
     def closing(self) -> bool:
         return self._closing.is_set()
 
+    def drain(self) -> None:
+        """Take no new run."""
+        self._draining = True
+
     async def beyond(self, run: str, after: int, seconds: float) -> int:
         """Return the run's last seq as soon as it is beyond `after`, or when `seconds` passed.
 
-        Returns at once when the server drains. Raises BusyError.
+        Returns at once when the server ends. Raises BusyError.
         """
         followed = self._followed.get(run)
         if followed is None:
@@ -94,7 +104,7 @@ class Followers:
             followed.moved.set()
 
     def close(self) -> None:
-        """Wake everybody: the server drains."""
+        """Wake everybody: the server ends."""
         self._closing.set()
         for followed in self._followed.values():
             followed.moved.set()

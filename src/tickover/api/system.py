@@ -30,13 +30,13 @@ _DAY: Final = 86400.0
 
 async def healthz(call: Call) -> Answer:
     """Say that the process answers; nothing is read."""
-    return HealthAnswer(status="draining" if call.followers.closing else "ok", version=__version__)
+    return HealthAnswer(status="draining" if call.followers.draining else "ok", version=__version__)
 
 
 async def readyz(call: Call) -> Answer:
     """Say whether work can be taken: the store is read, and the server does not drain."""
     await call.do(call.desk.run_rows, limit=1)
-    if call.followers.closing:
+    if call.followers.draining:
         return JSONResponse(HealthAnswer(status="draining", version=__version__).model_dump(), 503)
     return HealthAnswer(status="ok", version=__version__)
 

@@ -116,6 +116,9 @@ class Hands(Protocol):
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         """Get `path` below a connector's address, through the gateway, with the verifier's credential."""
 
+    async def count_rows(self, connector: str, query: str, values: tuple[str, ...]) -> int:
+        """Count a query's rows in a database, at most MOST_ROWS + 1; `values` are its `$1`, `$2`."""
+
     async def receipts(self) -> Sequence[Receipt]:
         """Return what the gateway saw of every call of this run so far, over all attempts, its chain verified."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 
-from tickover.app import Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Line, Table
 from tickover.cli.event_page import (
@@ -26,12 +25,13 @@ from tickover.cli.event_page import (
 from tickover.cli.find import find_routine
 from tickover.cli.output import print_json, screen
 from tickover.control.rehearse import Rehearsed, event_triggers, rehearse
+from tickover.control.replay import again
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.trigger import EventTrigger
 from tickover.relay.base import Delivery
 from tickover.routines.loader import load_folder
-from tickover.store.events import EventRecord, Events, NewEvent, Rejected
+from tickover.store.events import EventRecord, Events, Rejected
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _Case = tuple[str, str | None, Delivery, str | None]
@@ -113,25 +113,7 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
     """Put an event in once more, as a new one that names the old. `events test` tries without doing it."""
     with options.reading(home) as tickover:
         old = tickover.events.get(event)
-        if old.body is None and old.digest is None:
-            raise NotFoundError("event.purged", f"the body of {event} is not kept any more")
-        if to is not None and to.count("/") != 1:
-            raise UsageError("events.target", f"`{to}` is no trigger", hint="ROUTINE/TRIGGER, as in `events list`")
-        if to is not None and to not in (there := _installed(tickover)):
-            hint = f"there is: {', '.join(there) or 'none'}"
-            raise NotFoundError("events.no_trigger", f"no pushed routine has the trigger `{to}`", hint=hint)
-        new = NewEvent(
-            source=to or old.source,
-            provider=old.provider,
-            delivery=f"replay:{old.event}:{secrets.token_hex(8)}",
-            name=old.name,
-            received_at=time.time(),
-            headers=old.headers,
-            size=old.size,
-            body=old.body,
-            digest=old.digest,
-            replay_of=old.event,
-        )
+        new = again(old, to, tickover.installed, now=time.time(), nonce=secrets.token_hex(8))
         put = asyncio.run(tickover.events.put(new))
         tickover.events.ring()
         record = tickover.events.get(put.event)
@@ -139,10 +121,6 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
         print_json(event_json(record, ()))
     else:
         screen(sys.stderr).show(Line(f"{put.event} is {old.event} again; the server routes it"))
-
-
-def _installed(tickover: Tickover) -> list[str]:
-    return [f"{each.routine.name}/{name}" for each in tickover.installed() for name, _ in event_triggers(each.routine)]
 
 
 @command.command(

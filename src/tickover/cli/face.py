@@ -25,6 +25,7 @@ from tickover.control.server import Server
 from tickover.core.noticed import Notice
 
 _FINISH_S: Final = 10.0  # how long requests under way may take when the server stops
+_HURRY_S: Final = 1.0
 _AGAIN_S: Final = 30.0
 ORIGIN: Final = "command line"
 _DEV_DAY_S: Final = 12 * 3600.0
@@ -36,6 +37,22 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+class Standing:
+    """HTTP while it stands. It goes on through a drain: senders' events are kept, runs can be followed."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.finish_s = _FINISH_S
+
+    def drain(self) -> None:
+        """Take no new run over the API; /readyz says 503 from now on, /healthz goes on."""
+        self._api.drain()
+
+    def hurry(self) -> None:
+        """Let nobody wait at the end."""
+        self.finish_s = _HURRY_S
 
 
 class HttpFace:
@@ -75,7 +92,7 @@ class HttpFace:
             self._loop.call_soon_threadsafe(self._postman.ring)
 
     @contextlib.asynccontextmanager
-    async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[None]:
+    async def face(self, tickover: Tickover, server: Server) -> AsyncIterator[Standing]:
         """Listen, and deliver notices, until it is left; then answer what is under way, and accept nothing more."""
         self._loop = asyncio.get_running_loop()
         self._postman = tickover.postman(more=lambda run: f"{self._url}/api/v1/runs/{run}", report=self.report)
@@ -89,16 +106,17 @@ class HttpFace:
             trouble=lambda error: self.report("events", error),
         )
         api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
-        async with hooks, Listener(api.asgi, host=self._host, port=self._port, drain=api.drain) as listener:
+        async with hooks, Listener(api.asgi, host=self._host, port=self._port, finish=api.finish) as listener:
             url = self._url = self._public_url or listener.url
+            standing = Standing(api)
             telling = asyncio.create_task(self._tell(self._postman), name="notices")
             try:
                 self._greet(tickover, listener.url)
                 for name, address in hooks.triggers.urls(url).items() if self._dev else ():
                     self._out.show(Line(f"{'webhook':<10} {name}  {address}"))
-                yield
+                yield standing
             finally:
-                await listener.stop(_FINISH_S)
+                await listener.stop(standing.finish_s)
                 telling.cancel()
                 await asyncio.gather(telling, return_exceptions=True)
         del server

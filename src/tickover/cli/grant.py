@@ -22,15 +22,19 @@ from tickover.core.errors import NotFoundError, UsageError
 @click.command(epilog="\b\nExample:\n  tickover grant routines/weekly-digest")
 @click.argument("routine", metavar="FOLDER|NAME")
 @click.option("--yes", is_flag=True, help="Grant without asking.")
+@click.option("--remote", is_flag=True, help="What was pushed to the server of `tickover login`.")
 @options.as_json("what is asked and what is granted")
 @options.home
 @options.no_color
-def command(*, routine: str, yes: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
+def command(*, routine: str, yes: bool, remote: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
     """Show what a routine may use and change that it may not yet, and grant it.
 
     A run that needs a credential or a write waits for this. What the routine no longer asks for is taken back.
     NAME is the routine that was pushed, if one was, else routines/NAME. A folder and what was pushed are granted apart.
     """
+    if remote:
+        _grant_remote(routine, yes=yes, as_json=as_json, no_color=no_color)
+        return
     with options.reading(home) as tickover:
         folder = _folder(tickover, routine)
         view = tickover.grants_of(folder)
@@ -38,16 +42,53 @@ def command(*, routine: str, yes: bool, as_json: bool, home: Path | None, no_col
         if not as_json:
             screen(no_color=no_color).show(*_page(view))
         if view.differs and not granted and not as_json:
-            if not sys.stdin.isatty():
-                text = "there is nobody here to ask"
-                raise UsageError("grant.not_asked", text, hint="read it, then say --yes")
-            granted = click.confirm("grant this?", err=True)
+            granted = _asked()
         if view.differs and granted:
             tickover.grant(folder, by=who())
     if as_json:
         print_json(_json(view, granted=granted))
     elif view.differs:
         screen(sys.stderr).show(Line("granted" if granted else "nothing was granted"))
+
+
+def _asked() -> bool:
+    if not sys.stdin.isatty():
+        text = "there is nobody here to ask"
+        raise UsageError("grant.not_asked", text, hint="read it, then say --yes")
+    return click.confirm("grant this?", err=True)
+
+
+def _grant_remote(routine: str, *, yes: bool, as_json: bool, no_color: bool) -> None:
+    """Show what the server compares, and approve exactly that."""
+    from tickover.cli.remote import Remote, known_login
+
+    if not NAME.fullmatch(routine):
+        raise UsageError("grant.remote", f"`{routine}` is no name of a routine", hint="--remote takes what was pushed")
+    with Remote(*known_login()) as server:
+        told = server.grants(routine)
+        differs = bool(told["new"] or told["gone"])
+        if not as_json:
+            screen(no_color=no_color).show(
+                Line(Ink(str(told["routine"]), "bold"), Ink(f"  pushed, version {told['version'][:12]}", "dim")),
+                _told(told),
+            )
+        granted = yes or not differs or (not as_json and _asked())
+        if differs and granted:
+            server.approve(routine, told["digest"])
+    if as_json:
+        print_json({"format": FORMAT, **told, "granted": granted})
+    elif differs:
+        screen(sys.stderr).show(Line("granted" if granted else "nothing was granted"))
+
+
+def _told(told: dict[str, Any]) -> Block:
+    looks = {"+": "warn", "=": "dim", "-": "good"}
+    rows = [("+", each["kind"], each["says"]) for each in told["new"]]
+    rows += [("=", each["kind"], f"{each['says']} (granted)") for each in told["kept"]]
+    rows += [("-", "", f"{says} (no longer asked for: taken back)") for says in told["gone"]]
+    if not rows:
+        return Line("asks for nothing that has to be granted", indent=2)
+    return Table(tuple((Ink(mark, looks[mark]), str(kind), str(says)) for mark, kind, says in rows))
 
 
 def _folder(tickover: Tickover, word: str) -> Path:

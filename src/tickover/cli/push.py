@@ -68,5 +68,5 @@ def _push_remote(folder: Path, *, as_json: bool) -> None:
         return
     screen().show(Line(Ink("pushed  ", "dim"), Ink(str(pushed["name"]), "bold"), f"  version {pushed['version'][:12]}"))
     if asked:
-        text = f"its runs are refused until the owner of the server says `tickover grant {pushed['name']}`; it asks for"
+        text = f"its runs are refused until an admin says `{own_name()} grant --remote {pushed['name']}`; it asks for"
         screen(sys.stderr).show(Line(text), *(Line(says, indent=2) for says in asked))

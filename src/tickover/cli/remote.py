@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -117,6 +118,21 @@ class Remote:
         name, packed = pack(folder)
         headers = {"content-type": "application/gzip"}
         return self._json("POST", f"/api/v1/routines/{name}/push", content=packed, headers=headers, again=True)
+
+    def grants(self, routine: str) -> dict[str, Any]:
+        return self._json("GET", f"/api/v1/routines/{routine}/grants", again=True)
+
+    def approve(self, routine: str, digest: str) -> None:
+        """Grant what was read under this digest."""
+        self._json("POST", f"/api/v1/routines/{routine}/grants", json={"digest": digest})
+
+    def set_secret(self, name: str, value: bytes, binding: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Set a value. It has to be text: it travels as JSON."""
+        try:
+            body = {"value": value.decode("utf-8"), **(binding or {})}
+        except UnicodeDecodeError:
+            raise UsageError("secret.no_text", "a value that goes to a server must be text") from None
+        return self._json("POST", f"/api/v1/secrets/{quote(name, safe='')}", json=body)
 
     def cancel(self, run: str) -> None:
         self._json("POST", f"/api/v1/runs/{run}/cancel")

@@ -39,11 +39,20 @@ def command() -> None:
 @click.option("--prefix", metavar="TEXT", help="Kind header: what stands before it.  [default: 'Bearer ']")
 @click.option("--param", metavar="NAME", help="Kind query: the parameter.")
 @click.option("--user", metavar="NAME", help="Kinds basic and git: the user.  [default: x-access-token]")
+@click.option("--remote", is_flag=True, help="Set it on the server of `tickover login`.")
 @options.as_json("what was set, without the value,")
 @options.home
 @options.no_color
 def set_(
-    *, name: str, from_env: str | None, hosts: str | None, as_json: bool, home: Path | None, no_color: bool, **form: Any
+    *,
+    name: str,
+    from_env: str | None,
+    hosts: str | None,
+    remote: bool,
+    as_json: bool,
+    home: Path | None,
+    no_color: bool,
+    **form: Any,
 ) -> None:
     """Set the value of the credential NAME, from stdin or a variable. Set again, it is rotated: the next run has it.
 
@@ -53,6 +62,9 @@ def set_(
     if hosts is not None:
         binding["hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
     value = _value(from_env)
+    if remote:
+        _set_remote(name, value, binding, as_json=as_json, no_color=no_color)
+        return
     with options.reading(home) as tickover:
         record = tickover.secrets.set(name, value, by=who(), binding=binding or None)
         [shown] = [each for each in tickover.secrets.list() if each.name == name]
@@ -61,6 +73,18 @@ def set_(
         return
     rotated = f"version {record.version}" + (", rotated" if record.version > 1 else "")
     screen(no_color=no_color).show(Line(f"{name}  {rotated}; it may go to {_where(shown)}"))
+
+
+def _set_remote(name: str, value: bytes, binding: dict[str, Any], *, as_json: bool, no_color: bool) -> None:
+    from tickover.cli.remote import Remote, known_login
+
+    with Remote(*known_login()) as server:
+        told = server.set_secret(name, value, binding)
+    if as_json:
+        print_json({"format": FORMAT, **told})
+        return
+    where = ", ".join(map(str, told["hosts"])) or "no host: it only signs"
+    screen(no_color=no_color).show(Line(f"{name}  version {told['version']}; it may go to {where}"))
 
 
 @command.command(name="list", epilog="\b\nExample:\n  tickover secret list --json | jq '.[].name'")

@@ -11,8 +11,9 @@ from tickover.cli.words import ago, counted, size, span
 from tickover.core.cause import CAUSES, Cause
 from tickover.core.evidence import CheckFact, CheckResult, EvidenceClass
 from tickover.core.finding import Finding
-from tickover.core.row import AttemptRow, RunRow, UsageRow
+from tickover.core.row import AttemptRow, GateRow, RunRow, UsageRow
 from tickover.core.status import ENDED, LIVE, Execution, Outcome
+from tickover.core.text import one_line
 
 
 class Sign(NamedTuple):
@@ -106,6 +107,21 @@ def finding_table(findings: Iterable[Finding]) -> list[Block]:
     return [Table(tuple(rows))] if rows else []
 
 
+def gate_table(gates: Iterable[GateRow]) -> list[Block]:
+    """Return what was found each time when the agent wanted to stop, and whether it was sent back."""
+    rows: list[tuple[Cell, ...]] = []
+    for gate in gates:
+        failed = [str(each.id) for each in gate.checks if each.result is not CheckResult.PASS]
+        if gate.problem:
+            why = f"nobody could judge: {gate.problem}"
+        elif gate.says:
+            why = f"{', '.join(failed)}; it was told: {' / '.join(one_line(each, 200) for each in gate.says)}"
+        else:
+            why = f"{', '.join(failed)} could not be evaluated" if failed else "nothing was missing"
+        rows.append((f"{gate.number}.", "sent back" if gate.says else "may stop", why))
+    return [Table(tuple(rows))] if rows else []
+
+
 def run_table(rows: Sequence[RunRow], now: float) -> Table:
     """Return runs as a list, newest first."""
     heads = ("RUN", "ROUTINE", "OUTCOME", "EXECUTION", "STARTED", "TOOK")
@@ -137,6 +153,7 @@ def run_page(row: RunRow, now: float) -> Iterator[Block]:
         found = [each.finding for each in row.findings if each.attempt == attempt.number]
         suffix = f", attempt {attempt.number}" if len(row.attempts) > 1 else ""
         yield from _section(f"findings{suffix}", finding_table(found))
+    yield from _section("stop gate (no evidence: every check was asked anew afterwards)", gate_table(row.gates))
     if row.claim is not None:
         said = Quote(f"{row.claim.status}: {row.claim.summary}")
         yield from _section("the agent's claim (its own words, no evidence)", [said])

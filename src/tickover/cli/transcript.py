@@ -41,6 +41,7 @@ from tickover.core.event import (
     RunSkipped,
     SandboxStarted,
     StateDiscarded,
+    StopGateJudged,
     VerdictReached,
     VersionResolved,
     decode,
@@ -211,6 +212,14 @@ class Transcript:
         if fact.said:
             how += f" (its own word: {fact.said})"
         self._row(Ink(how, "dim"))
+
+    @_fact.register
+    def _(self, fact: StopGateJudged, event: JournalEvent) -> None:
+        del event
+        how = "it was sent back" if fact.says else "it may stop"
+        self._row("the agent wanted to stop: " + (f"nobody could judge ({fact.problem})" if fact.problem else how))
+        for each in fact.says:
+            self._show(Quote(each))
 
     @_fact.register
     def _(self, fact: ReportClaimed, event: JournalEvent) -> None:

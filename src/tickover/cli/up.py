@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
@@ -26,15 +26,27 @@ from tickover.core.text import one_line
 if TYPE_CHECKING:
     from tickover.cli.face import HttpFace
 
-Face = Callable[[Tickover, Server], AbstractAsyncContextManager[object]]
-"""What stands beside the engine in the same event loop, entered after it and left before it: an HTTP server."""
+
+class Standing(Protocol):
+    """What stands beside the engine while it is entered."""
+
+    def drain(self) -> None:
+        """Take no new work; what is under way goes on, and can be asked about."""
+
+    def hurry(self) -> None:
+        """End soon when it is left."""
+
+
+Face = Callable[[Tickover, Server], AbstractAsyncContextManager[Standing | None]]
+"""What stands beside the engine in the same event loop, entered after it and left when runs are over: HTTP."""
 
 _DRAIN_S: Final = 30.0
 
 
 @click.command(
     epilog="\b\nExample:\n  tickover up --drain 300\n\n"
-    "SIGTERM and Ctrl-C drain: nothing new begins, what runs may end. A second one ends at once.\n"
+    "SIGTERM and Ctrl-C drain: nothing new begins, what runs may end; meanwhile HTTP answers, /readyz with 503, and\n"
+    "events are kept for the next `up`. A second one ends at once.\n"
     "What is cut off then is `lost`, and the next `up` goes on from there."
 )
 @click.option(
@@ -110,11 +122,15 @@ async def serve(
 
     async with tickover.server(noticed=noticed, report=report) as server:
         with told:
-            async with face(tickover, server):
+            async with face(tickover, server) as standing:
                 out.show(Line(_hello(tickover, server)))
                 await _first(told.first.wait(), server.failure())
-            out.show(Line("draining; once more ends at once"))
-            cut_off = await _first(told.second.wait(), server.drain(drain_s))
+                out.show(Line("draining; once more ends at once"))
+                if standing is not None:
+                    standing.drain()
+                cut_off = await _first(told.second.wait(), server.drain(drain_s))
+                if standing is not None and told.second.is_set():
+                    standing.hurry()
             if cut_off:
                 out.show(Line(f"{counted(cut_off, 'run')} cut off; the next `up` goes on with them"))
 

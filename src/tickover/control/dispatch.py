@@ -18,6 +18,7 @@ from tickover.core.definition import Input, Routine
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import DefinitionErrors, UsageError
 from tickover.core.event import RunCreated, Scalar, payload
+from tickover.core.refs import with_refs
 from tickover.core.text import one_line
 from tickover.routines.loader import OWN, Loaded
 from tickover.store.base import Blobs, Lease, Store
@@ -54,6 +55,8 @@ class Accepted:
     loaded: Loaded
     routine: Routine
     inputs: dict[str, Scalar]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Inputs that are files: the input's name -> content."""
     boundary: str = field(default_factory=lambda: secrets.token_hex(16))
     """What stands around the event in the prompt, so that the event cannot end it."""
 
@@ -65,10 +68,15 @@ class Accepted:
     @property
     def event(self) -> Any:
         """The event as JSON where it is JSON, else None."""
-        try:
-            return read_json(self.request.event or b"null")
-        except DocumentError:
-            return None
+        return document_of(self.request.event)
+
+
+def document_of(event: bytes | None) -> Any:
+    """Return an event as JSON where it is JSON, else None."""
+    try:
+        return read_json(event or b"null")
+    except DocumentError:
+        return None
 
 
 def accept(
@@ -93,6 +101,7 @@ def accept(
     missing = not_yet(routine, "run")
     if missing:
         raise DefinitionErrors(list(missing))
+    routine = with_refs(routine, document_of(request.event))
     possible(routine)
     inputs = typed_inputs(routine.inputs, request.inputs)
     run = f"{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{random(3)}"
@@ -109,9 +118,8 @@ def accept(
     # The lease first: a run without one is taken for what a killed process left, by whoever starts meanwhile.
     lease = store.leases.acquire(run, owner, TTL)
     store.journal.append(run, lease.fence, [{"type": created.type, **payload(created)}])
-    return Accepted(
-        run, lease, request, loaded, routine, inputs, secrets.token_hex(16) if replay is None else replay.boundary
-    )
+    boundary = secrets.token_hex(16) if replay is None else replay.boundary
+    return Accepted(run, lease, request, loaded, routine, inputs, boundary=boundary)
 
 
 def _pinned(routine: Routine, build: str) -> str:

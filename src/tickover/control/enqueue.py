@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tickover.control.dispatch import LONGEST_INPUTS
+from tickover.control.dispatch import LONGEST_INPUTS, document_of
 from tickover.control.registry import Registry
 from tickover.core.admission import Asked, Caps, Counts, Needs, Refusal, admit, needs
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Input, Routine
 from tickover.core.errors import UsageError
 from tickover.core.event import Fact, RunCreated, RunFinished, RunMissed, RunRefused, Scalar, payload
+from tickover.core.refs import with_refs
 from tickover.core.status import Execution, Outcome, exit_code
 from tickover.core.text import one_line
 from tickover.core.wish import Enqueued, Wish
@@ -59,6 +60,7 @@ class Desk:
         planned = due if due is not None else wish.not_before if wish.not_before is not None else now
         folder = str(self.registry.folder(wish.routine, record.version))
         inputs, problem = _inputs(routine, wish.inputs, self.registry.not_yet(wish.routine, record.version))
+        problem = problem or _ref_problem(routine, wish.event)
         created = self._created(wish, routine, folder=folder, inputs=inputs, due=planned)
         asked = Asked(routine.limits, planned, routine.overlap, wish.depth)
         refusals: list[Refusal] = []
@@ -92,6 +94,7 @@ class Desk:
             title=routine.description,
             trigger=wish.trigger,
             inputs=inputs,
+            input_files={name: self.blobs.put(content) for name, content in wish.files.items()},
             event_digest=None if wish.event is None else self.blobs.put(wish.event),
             isolation=routine.isolation,
             folder=folder,
@@ -100,6 +103,7 @@ class Desk:
             by=wish.by,
             depth=wish.depth,
             due=due,
+            repeats=wish.repeats,
         )
 
     def _name(self, now: float) -> str:
@@ -135,6 +139,16 @@ def _inputs(
     except UsageError as error:
         return values, Cause(None, CauseCode.BAD_INPUT, error.message)
     return values, None
+
+
+def _ref_problem(routine: Routine, event: bytes | None) -> Cause | None:
+    if all("{{" not in (each.ref or "") for each in routine.repositories.values()):
+        return None
+    try:
+        with_refs(routine, document_of(event))
+    except UsageError as error:
+        return Cause(None, CauseCode.BAD_INPUT, error.message)
+    return None
 
 
 def _defaults(routine: Routine) -> dict[str, Scalar]:

@@ -44,6 +44,7 @@ from tickover.core.event import (
     VerdictReached,
 )
 from tickover.core.finding import FindingCode, found
+from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside, unknown_writes
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
@@ -121,8 +122,11 @@ class Attempt:
             except (TickoverError, OSError) as error:
                 return await self._could_not_start(error)
             try:
+                assert self.judge is not None
                 async with self.walk.timed(Phase.AGENT):
-                    worked = await work(self.accepted, prepared, self.record, self.kept, self.ways, teardown)
+                    worked = await work(
+                        self.accepted, prepared, self.record, self.kept, self.ways, teardown, self.judge
+                    )
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
                     raise
@@ -187,7 +191,7 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
-        await self.record.add(*map(FindingReported.of, findings_outside(row, self.routine)))
+        await self.record.add(*map(FindingReported.of, (*findings_outside(row, self.routine), *repaired(row))))
         row = self.record.row()
         verdict = decide(
             self.judge.contract,

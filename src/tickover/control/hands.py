@@ -18,7 +18,7 @@ from typing import Final
 from tickover.checks.base import EVIDENCE_BYTES, HttpAnswer, PinnedRun, SubjectFile, Where
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.outreach import get_page, read_connector, resolve_refs
+from tickover.control.outreach import count_rows, get_page, read_connector, resolve_refs
 from tickover.control.prepare import Prepared, Resolved, machine_limits
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
@@ -174,6 +174,10 @@ class VerifierHands:
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         """Read a connector through the gateway."""
         return await read_connector(self._house, self._routine, self._record, self._kept, name, path, query)
+
+    async def count_rows(self, connector: str, query: str, values: tuple[str, ...]) -> int:
+        """Ask a database through the gateway."""
+        return await count_rows(self._house, self._routine, self._record, self._kept, connector, query, values)
 
     async def receipts(self) -> Sequence[Receipt]:
         """Return the run's receipts, if their chain verifies."""

@@ -37,11 +37,23 @@ from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
+from tickover.core.sql import SqlQuestion
 from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Sealed, Session
+from tickover.gateway.session import (
+    Bell,
+    Called,
+    Denied,
+    Door,
+    Drifted,
+    GatewayGone,
+    Passport,
+    Reached,
+    Sealed,
+    Session,
+)
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
 
 _BUNDLES: Final = (
@@ -223,6 +235,8 @@ class Way:
         self._witness: JournalWitness | None = None
         self._started: list[Sandbox] = []
         self._stop_following = _nothing
+        self.bell: Bell | None = None
+        """Rung by an agent that wants to stop. To be set before the first sandbox starts."""
         self.broken = asyncio.Event()
         """Set when the session is gone though nobody closed it."""
         self._watching: asyncio.Task[None] | None = None
@@ -268,6 +282,10 @@ class Way:
         session = await self._opened()
         return await session.door(), session.authority
 
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, without a sandbox. Raises TickoverError (`sql.*`), GatewayGone."""
+        return await (await self._opened()).count_rows(question)
+
     async def _opened(self) -> Session:
         if self._session is None:
             await self._house.gateway.ready()  # what is slow comes before the deadline is read
@@ -275,6 +293,8 @@ class Way:
             passport = replace(passport, roots=await asyncio.to_thread(more_roots, self.roots))
             self._witness = JournalWitness(self._record, self._identity)
             self._session = await self._house.gateway.open(passport, self._witness)
+            if self.bell is not None:
+                self._session.hang(self.bell)
             self._stop_following = self._kept.follow(self._session.renew)
             self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from tickover.core.callback import PREFIX, Posting, Told, told_of, wanted
 from tickover.core.definition import Notify
 from tickover.core.errors import TickoverError
 from tickover.core.notice import Kind, Message, Target, cause_of, kinds_of, message_of
@@ -49,7 +50,7 @@ class Desk(Protocol):
 
 
 class Postman:
-    """One per server. `targets` is read at each letter: a changed configuration needs no restart."""
+    """One per server. `targets` and `callbacks` are read at each letter: a change of them needs no restart."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Postman:
         notifier: Callable[[str], Notifier],
         secret: Secret,
         clock: Clock = time.time,
+        callbacks: Callable[[], Mapping[str, Posting]] = dict,
     ) -> None:
         self._outbox = outbox
         self._desk = desk
@@ -67,6 +69,7 @@ class Postman:
         self._notifier = notifier
         self._secret = secret
         self._clock = clock
+        self._callbacks = callbacks
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
@@ -105,6 +108,8 @@ class Postman:
         drafts = _drafts(
             self._desk.rules(row), kinds, cause_of(row, kinds), message_of(row, kinds, self._desk.more(row.id))
         )
+        told = told_of(row, self._desk.more(row.id)).model_dump(mode="json")
+        drafts += [Draft(f"{PREFIX}{name}", ("callback",), "", told) for name in wanted(self._callbacks(), row)]
         self._outbox.file(row.id, row.routine, row.finished, drafts, self._clock())
 
     def paused(self, routine: str, at: float, reason: str) -> None:
@@ -143,12 +148,18 @@ class Postman:
         await asyncio.to_thread(self._outbox.settle, letter.id, delivery, again_at=again_at)
 
     async def _send(self, letter: Letter) -> str:
+        envelope = Envelope(f"notice-{letter.id}-{int(letter.created)}", self._clock())
+        if letter.target.startswith(PREFIX):
+            posting = self._callbacks().get(letter.target.removeprefix(PREFIX))
+            if posting is None:
+                raise NotifyError("target", f"the instance has no `{letter.target}` any more", again=False)
+            told: Any = Told.model_validate(dict(letter.body))
+            return await self._notifier("callback").send(told, posting, envelope, self._secret)
         target: Any = self._targets().get(letter.target)
         if target is None:
             text = f"the instance has no target `{letter.target}`"
             raise NotifyError("target", text, again=False, hint="name it under `notify` in tickover.yaml")
         message = Message.model_validate(dict(letter.body))
-        envelope = Envelope(f"notice-{letter.id}-{int(letter.created)}", self._clock())
         return await self._notifier(target.kind).send(message, target, envelope, self._secret)
 
 

@@ -69,6 +69,21 @@ async def read_connector(
     return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
 
 
+async def count_rows(
+    house: House, routine: Routine, record: Recorder, kept: Kept, name: str, query: str, values: tuple[str, ...]
+) -> int:
+    """Ask a database how many rows a query has. Raises TickoverError (`sql.*`), GatewayGone, DefinitionErrors."""
+    instance = await asyncio.to_thread(house.instance)
+    egress = read_back_of(routine, instance, house.presets())[name]
+    settings = instance.connectors[name].sql
+    assert settings is not None
+    way = _way(house, record, kept, egress, instance)
+    try:
+        return await way.count_rows(settings.asking(query, values))
+    finally:
+        await way.close()
+
+
 async def _through_gateway(
     house: House, record: Recorder, kept: Kept, egress: Egress, instance: Instance, url: str, timeout_s: float
 ) -> HttpAnswer:

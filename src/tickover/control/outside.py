@@ -13,10 +13,10 @@ from typing import Any, Final, Never
 from tickover.checks.base import HttpAnswer, PinnedRun, SubjectFile, Where, ask
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.outreach import get_page, read_connector, resolve_refs
+from tickover.control.outreach import count_rows, get_page, read_connector, resolve_refs
 from tickover.control.receipts import believed, traffic_of
 from tickover.control.record import Recorder
-from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, Subject
+from tickover.core.check import Check, GitCheck, HttpCheck, ReceiptCheck, SqlCheck, Subject
 from tickover.core.connector import KINDS
 from tickover.core.definition import Routine
 from tickover.core.document import DocumentError, read_json
@@ -85,6 +85,9 @@ class OutsideHands:
     async def read_connector(self, name: str, path: str, query: Mapping[str, str]) -> HttpAnswer:
         return await read_connector(self._house, self._routine, self._record, self._kept, name, path, query)
 
+    async def count_rows(self, connector: str, query: str, values: tuple[str, ...]) -> int:
+        return await count_rows(self._house, self._routine, self._record, self._kept, connector, query, values)
+
     async def receipts(self) -> Sequence[Receipt]:
         traffic = await asyncio.to_thread(traffic_of, self._house.store.journal, self._run)
         return await believed(self._house.gateway, traffic, self._run)
@@ -126,6 +129,7 @@ def outside(routine: Routine, row: RunRow) -> set[CheckId]:
         if (
             isinstance(check, HttpCheck | ReceiptCheck)
             or check.kind in KINDS
+            or isinstance(check, SqlCheck)
             or (isinstance(check, GitCheck) and check.in_ == "remote")
         )
         and (id_.list is CheckList.EXPECT or noop)

@@ -36,7 +36,7 @@ from tickover.core.wish import Enqueued, Wish
 from tickover.relay.base import Delivery
 from tickover.relay.content import read_content
 from tickover.relay.identify import event_name
-from tickover.relay.mapper import Mapper, MappingError
+from tickover.relay.mapper import Mapper, MappingError, file_inputs
 from tickover.relay.providers import provider_of
 from tickover.store.base import Blobs
 from tickover.store.errors import StoreError
@@ -266,11 +266,13 @@ class Router:
                 routine=target.routine,
                 trigger=target.name.partition("/")[2],
                 inputs=await self._mapper.inputs(target.trigger.input, case.document),
+                files=file_inputs(target.trigger.input, case.document),
                 event=case.body,
                 key=f"{record.event}:{target.name}",
                 by=f"{record.provider} {record.name} {record.delivery}".replace("  ", " "),
                 depth=case.judged.depth,
                 not_before=at if at > case.now else None,
+                repeats=await asyncio.to_thread(self._before, record, target.name),
             )
             done = await asyncio.to_thread(self._enqueue, wish)
         except MappingError as error:
@@ -284,6 +286,13 @@ class Router:
             return Outcome(case.ends("failed", "internal", f"an error of Tickover itself: {type(error).__name__}"))
         says = "" if at <= case.now else f"the hour is full: starts at {at:.0f}"
         return Outcome(case.ends("fired", "", says, run=done.run, starts_at=at))
+
+    def _before(self, record: EventRecord, target: str) -> str | None:
+        """Return the run that this event started at this trigger before it was put in once more."""
+        if record.replay_of is None:
+            return None
+        found = [each.run for each in self._events.routings(record.replay_of) if each.target == target]
+        return found[0] if found else None
 
     # -- what did not come -------------------------------------------------------------------------------------------
 

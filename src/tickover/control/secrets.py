@@ -21,6 +21,15 @@ from tickover.store.base import SecretNotFoundError, SecretRecord, Secrets
 LARGEST: Final = 16 * 1024  # bytes: more than any server takes in a header
 
 
+Sealed = Callable[[str, str, str, bytes], bytes]
+"""Seals a value: the data folder, the secret's name and kind, the value."""
+
+
+def seal_here(folder: str, name: str, kind: str, value: bytes) -> bytes:
+    """Seal in this process."""
+    return seal(key_for(folder, kind), name=name, kind=kind, value=value)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A secret as its owner sees it: everything but the value. `credential` None: nothing says where it may go."""
@@ -34,12 +43,15 @@ class Shown:
 
 
 class SecretBook:
-    """All secrets of an instance. `configured` is what tickover.yaml says."""
+    """All secrets of an instance. `configured` is what tickover.yaml says, `sealed` who seals (`seal_here`)."""
 
-    def __init__(self, secrets: Secrets, folder: Path, configured: Callable[[], Instance]) -> None:
+    def __init__(
+        self, secrets: Secrets, folder: Path, configured: Callable[[], Instance], sealed: Sealed | None = None
+    ) -> None:
         self._secrets = secrets
         self._folder = folder
         self._configured = configured
+        self._sealed = sealed or seal_here
 
     def instance(self) -> Instance:
         """Return tickover.yaml with the bindings that were set beside it. Raises DefinitionErrors."""
@@ -54,9 +66,15 @@ class SecretBook:
         _check_name(name)
         credential, kept = self._binding(name, binding)
         _check_value(value, credential)
-        key = key_for(str(self._folder), credential.kind)
-        sealed = seal(key, name=name, kind=credential.kind, value=value)
+        sealed = self._sealed(str(self._folder), name, credential.kind, value)
         return self._secrets.put(name, kind=credential.kind, sealed=sealed, by=by, binding=kept)
+
+    def get(self, name: str) -> Shown:
+        """Return a secret. Raises SecretNotFoundError."""
+        for each in self.list():
+            if each.name == name:
+                return each
+        raise SecretNotFoundError(name)
 
     def list(self) -> list[Shown]:
         """Return every secret and every credential of tickover.yaml, by name."""

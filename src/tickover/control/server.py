@@ -28,7 +28,7 @@ _ZONES: Final = "tzdata"
 class Server:
     """What runs queued runs and fires schedules. `rings` are told when another process changed what is next.
 
-    `vital` are by name what returns when something has ended without which no run can work: the server ends, too.
+    `vital` are by name what runs beside it, such as who minds the launcher; if one ends by itself, so does the server.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from tickover.control.record import Recorder
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import AttemptFinished, FindingReported, RunFinished, VerdictReached
 from tickover.core.evidence import CheckId, EvidenceClass
+from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, next_step
@@ -56,7 +57,7 @@ async def judge_left(record: Recorder, contract: Contract | None = None) -> None
 
     Where the routine's own contract is not at hand, what the journal knows of it must do.
     """
-    await record.add(*map(FindingReported.of, findings_outside(record.row())))
+    await record.add(*map(FindingReported.of, (*findings_outside(record.row()), *repaired(record.row()))))
     row = record.row()
     verdict = decide(
         contract or _contract(row),

@@ -15,8 +15,9 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from tickover.control.dispatch import Accepted, RunRequest
+from tickover.control.dispatch import Accepted, RunRequest, document_of
 from tickover.control.execute import Attempt
 from tickover.control.failure import told
 from tickover.control.house import House
@@ -39,6 +40,7 @@ from tickover.core.event import (
 )
 from tickover.core.finding import FindingCode, found
 from tickover.core.outside import unknown_writes
+from tickover.core.refs import with_refs
 from tickover.core.retry import Retry, RetryPolicy, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.run import NextStep, is_terminal, next_step
@@ -54,6 +56,8 @@ Work = Callable[[House, Accepted, Recorder, Kept, int], Awaitable[Retry | None]]
 Ended = Callable[[RunRow], Awaitable[None]]
 """Told of every run that has ended, at least once, and again when its pending outcome was decided."""
 
+SCHEDULE: Final = "schedule"
+_LOOK_BACK: Final = 50  # runs of the routine among which another one of the same slot is looked for
 _LOST = "the process that drove it is gone; what it did outside may be done already"
 
 
@@ -148,7 +152,9 @@ class Stepper:
         request = RunRequest(
             folder=row.folder, event=event, wait=not waits_outside(loaded.routine), trigger=row.trigger
         )
-        return Accepted(record.run, record.lease, request, loaded, loaded.routine, dict(row.inputs))
+        routine = with_refs(loaded.routine, document_of(event))
+        files = {name: self.house.blobs.get(digest) for name, digest in row.input_files.items()}
+        return Accepted(record.run, record.lease, request, loaded, routine, dict(row.inputs), files)
 
     async def _start(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         now, routine = self.clock.now(), accepted.routine
@@ -163,13 +169,28 @@ class Stepper:
             return await self._closed(record, await finish(record))
         if not await asyncio.to_thread(self.store.queue.claim, record.run, self.caps().concurrent, now):
             return Again() if (await self._row(record.run)).cancel_requested_by else Wait(None)
-        if row.due is not None and row.trigger == "schedule" and not row.attempts and now - row.due > GRACE_S:
+        if row.due is not None and row.trigger == SCHEDULE and not row.attempts and now - row.due > GRACE_S:
             text = f"it starts {now - row.due:.0f} s after its time"
             await record.add(FindingReported.of(found(FindingCode.LATE, text, detail={"seconds": now - row.due})))
+        if not row.attempts and (before := row.repeats or await asyncio.to_thread(self._same_slot, row)):
+            text = f"run {before} was started by the same {'event' if row.repeats else 'slot'}"
+            await record.add(FindingReported.of(found(FindingCode.DUPLICATE, text, detail={"run": before})))
         again = await self.work(self.house, accepted, record, kept, row.attempt + 1)
         if again is not None:
             return await self._park(record.run, "waiting", record.row().retry_at)
         return await self._closed(record, await finish(record))
+
+    def _same_slot(self, row: RunRow) -> str | None:
+        """Return another run of the routine that was due at the very same moment by the clock: two schedules say it."""
+        if row.trigger != SCHEDULE or row.due is None:
+            return None
+        earlier = self.store.runs.list(routine=row.routine, before=row.id, limit=_LOOK_BACK)
+        same = (
+            str(each.row["id"])
+            for each in earlier
+            if each.row.get("trigger") == SCHEDULE and each.row.get("due") == row.due
+        )
+        return next(same, None)
 
     async def _end_lost(self, accepted: Accepted, record: Recorder, kept: Kept, row: RunRow) -> Next:
         """End what a dead process left open. What it may have done outside is asked before anything is tried again."""

@@ -23,11 +23,14 @@ from tickover.core.event import (
     BaselineChecked,
     CheckEvaluated,
     FindingReported,
+    GateSaid,
+    ReportClaimed,
     StateCommitted,
     StateDiscarded,
 )
 from tickover.core.evidence import CheckId, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode, found
+from tickover.core.gate import bears, gated
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, Said
@@ -53,6 +56,7 @@ class Judge:
         self.results: dict[CheckId, Said] = {}
         self._accepted = accepted
         routine = accepted.routine
+        self.gated = gated(routine)
         self.contract = Contract(
             tuple(CheckTerm(id_.list, id_.index, c.kind, self._class(c), c.guard) for id_, c in _checks(accepted)),
             may_write_outside=bool(routine.may),
@@ -97,6 +101,25 @@ class Judge:
                 if not wait or not open_ or await _set_within(stop, pause):
                     return
                 pause = min(pause * 2, _ASK_AGAIN[1])
+        finally:
+            hands.close()
+
+    async def at_gate(self, workspace: Workspace) -> list[GateSaid]:
+        """Ask the checks that have a stop gate of a workspace as it is now. Nothing of it counts later."""
+        hands = self._hands(workspace, REPORT_FILE)
+        try:
+            claim = await _claim_in(hands)
+            said = []
+            for id_, check in self.gated.items():
+                if bears(id_, claim):
+                    answer = await self._ask(check, hands)
+                    said.append(
+                        GateSaid(
+                            list=id_.list, index=id_.index, kind=check.kind, result=answer.result,
+                            summary=answer.summary,
+                        )
+                    )  # fmt: skip
+            return said
         finally:
             hands.close()
 
@@ -246,6 +269,13 @@ class Judge:
         """Keep where the repositories were that the checks asked about: `state.last_commit` of the next run."""
         if self._commits:
             await asyncio.to_thread(self._house.store.verifier.record, self._record.run, fence, self._commits)
+
+
+async def _claim_in(hands: VerifierHands) -> ClaimStatus | None:
+    """Return what the agent says of its work, None while it says nothing that can be read."""
+    report = await hands.read_subject(REPORT_FILE, max_bytes=LONGEST_REPORT)
+    claim = read_report(report.data) if report.status == "file" and report.written else None
+    return claim.status if isinstance(claim, ReportClaimed) else None
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -32,6 +32,18 @@ class Watchdog:
         self._stage = 0
         self._since = clock()
         self._heard = asyncio.Event()
+        self._resting = False
+
+    def rest(self) -> None:
+        """Count no time until `wake`: the agent is frozen."""
+        self._resting = True
+        self._heard.set()
+
+    def wake(self) -> None:
+        """Count from now on."""
+        self._resting = False
+        self._since = self._clock()
+        self._heard.set()
 
     def hear(self, facts: Iterable[AgentFact]) -> None:
         """Take note of what the agent said just now."""
@@ -46,6 +58,9 @@ class Watchdog:
         """Return when it was silent for too long, with what it failed to do and the key that allows more."""
         while True:
             self._heard.clear()
+            if self._resting:
+                await self._heard.wait()
+                continue
             key, allowed, what = self._stages[self._stage]
             left = self._since + allowed - self._clock()
             if left <= 0:

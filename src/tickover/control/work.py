@@ -11,10 +11,12 @@ from typing import Final
 from tickover.agents.base import AgentExit, AgentFact, AgentTask, Forward, Offer, Parser
 from tickover.control.agent_model import model_at
 from tickover.control.dispatch import Accepted
+from tickover.control.gate import BELL, StopGate
 from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
+from tickover.control.verify import Judge
 from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.check import OutputCheck
@@ -22,6 +24,7 @@ from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.event import AgentFinished, AgentStarted, FindingReported, SandboxStarted
 from tickover.core.finding import FindingCode, found
+from tickover.core.gate import gated
 from tickover.core.host import INTERNAL
 from tickover.core.mcp import PATH as MCP
 from tickover.core.metering import Budget
@@ -54,9 +57,13 @@ async def work(
     kept: Kept,
     ways: Ways,
     teardown: AsyncExitStack,
+    judge: Judge,
 ) -> Worked:
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
+    agent = prepared.resolved.agent
+    dog = Watchdog(routine.watch) if agent.speaks else None
+    gate = StopGate(judge, prepared.workspace, record, dog) if gated(routine) else None
     task = AgentTask(
         boundary=accepted.boundary,
         prompt=routine.body,
@@ -65,6 +72,7 @@ async def work(
         blocks=prepared.resolved.blocks,
         argv=tuple(routine.argv or ()),
         inputs=accepted.inputs,
+        files=accepted.files,
         event=accepted.request.event,
         env=routine.environment.env,
         output_limit=int(routine.limits.output),
@@ -74,10 +82,10 @@ async def work(
         replace_system_prompt=routine.system_prompt == "replace",
         trusted=prepared.resolved.trusted_words,
         schema=_schema(routine, prepared),
+        bell=BELL if gate is not None else "",
         offers=offers_of(ways.agent),
         forward=None if routine.remote is None else Forward(routine.remote.to, routine.remote.url or ""),
     )
-    agent = prepared.resolved.agent
     plan = agent.plan(task)
     spec = SandboxSpec(
         name=f"{record.run}-{record.attempt}",
@@ -91,12 +99,14 @@ async def work(
         limits=machine_limits(routine),
     )
     way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
+    way.bell = gate.rung if gate is not None else None
     sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
+    if gate is not None:
+        gate.watch(sandbox)
     started = _started(prepared, spec, in_force(ways.agent), ways.agent.budget)
     await record.add(started, AgentStarted(build=prepared.resolved.build))
     parser = agent.parser(task)
-    dog = Watchdog(routine.watch) if agent.speaks else None
     reader = asyncio.create_task(_read(sandbox, parser, record, dog))
     flusher = asyncio.create_task(_flush(reader, parser, record))
     gone = asyncio.create_task(kept.gone.wait())

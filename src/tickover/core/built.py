@@ -13,7 +13,8 @@ from tickover.core.check import Check, Gated
 from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
-from tickover.core.trigger import EventTrigger, FileInput
+from tickover.core.gate import AGENTS as GATED
+from tickover.core.gate import DEAF
 
 Verb = Literal["run", "push", "up"]
 
@@ -22,7 +23,7 @@ SPEAKING = frozenset({"claude-code", "codex", "loop", "acp"})
 """Agents that tell what they do: `model`, `task` and `watch` mean something to them."""
 VERSIONED = frozenset({"claude-code", "codex"})
 TRIGGERS = frozenset({"schedule"})
-CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github"})
+CHECKS = frozenset({"file", "command", "output", "git", "http", "receipt", "slack", "github", "sql"})
 
 
 class Need(NamedTuple):
@@ -80,11 +81,11 @@ def _kinds(routine: Routine) -> Iterator[str]:
 
 
 def _stop_gates(routine: Routine) -> Iterator[str]:
-    return (f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate)
-
-
-def _refs(routine: Routine) -> Iterator[str]:
-    return (f"repositories.{name}.ref" for name, each in routine.repositories.items() if "{{" in (each.ref or ""))
+    """Places of a gate whose agent could be told to go on, and is not yet. Of others it is an error (rules.py)."""
+    if routine.agent_name not in GATED | DEAF:
+        yield from (
+            f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate
+        )
 
 
 def _base(routine: Routine) -> Iterator[str]:
@@ -110,20 +111,12 @@ def _unmetered(routine: Routine) -> Iterator[str]:
         yield from (f"limits.{key}" for key in ("cost_usd", "tokens") if getattr(routine.limits, key) is not None)
 
 
-def _files(routine: Routine) -> Iterator[str]:
-    for index, each in enumerate(routine.on):
-        if isinstance(each, EventTrigger):
-            named = [name for name, value in each.input.items() if isinstance(value, FileInput)]
-            yield from (f"on[{index}].{each.kind}.input.{name}.file" for name in named)
-
-
 # THE table. A row goes when its behaviour is built.
 NOT_BUILT: tuple[Need, ...] = (
     Need("agent", EVERY, _agent),
     Need("model", EVERY, _model),
     *(Need(key, EVERY, _spoken(key)) for key in ("task", "system_prompt", "watch")),
     *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
-    Need("repositories.ref", EVERY, _refs),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
     Need("connectors.NAME.required", EVERY, _connectors),
@@ -131,7 +124,6 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),
     Need("limits.tokens", EVERY, _unmetered),
-    Need("input.file", SERVER, _files),
     Need("require_eval", SERVER, _given("require_eval")),
 )
 

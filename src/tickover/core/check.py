@@ -220,12 +220,13 @@ class ReceiptCheck(Check):
 
 
 class SqlCheck(StateCheck):
-    """A read-only query gives so many rows."""
+    """A read-only query gives so many rows; `$1` and `$2` in it are the first and second of `values`."""
 
     KIND: ClassVar[str] = "sql"
 
     connector: Name
     query: Text
+    values: tuple[Text, ...] = ()
     rows: Matcher = Matcher({"gte": 1})
 
 

@@ -17,13 +17,14 @@ from typing import Annotated, Any, Final, Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from tickover.core.check import Check, GitHubCheck, SlackCheck
+from tickover.core.check import Check, GitHubCheck, SlackCheck, SqlCheck
 from tickover.core.enforcement import Rule
 from tickover.core.errors import UsageError, Where
 from tickover.core.matcher import Fields
 from tickover.core.mcp import McpSettings
 from tickover.core.permission import ConnectorPermission, Permission
 from tickover.core.shape import Form, Maybe, Name, Strict
+from tickover.core.sql import SqlSettings
 from tickover.core.target import Target, TargetError, read_origin
 from tickover.core.text import one_line
 
@@ -93,20 +94,28 @@ class ConnectorSettings(Strict):
     """What only the instance says of a connector: its address, and whose credentials go to it.
 
     `credential` is the agent's; `verifier_credential` is what the check reads with (without it: the agent's).
-    `mcp` makes a connector of an MCP server, under any other name than those of `KINDS`; it stands alone.
+    `mcp` makes a connector of an MCP server, `sql` of a database, under any other name than those of `KINDS`; each
+    stands alone.
     """
 
     url: Maybe[Address] = None
     credential: Maybe[Name] = None
     verifier_credential: Maybe[Name] = None
     mcp: Maybe[McpSettings] = None
+    sql: Maybe[SqlSettings] = None
 
     @model_validator(mode="after")
     def _alone(self) -> Self:
-        for key in sorted(self.model_fields_set - {"mcp"} if self.mcp else ()):
-            text = f"`{key}` has no meaning beside `mcp`"
+        kind = "mcp" if self.mcp else "sql"
+        for key in sorted(self.model_fields_set - {kind} if self.own else ()):
+            text = f"`{key}` has no meaning beside `{kind}`"
             raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
         return self
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a service of the instance's own, under a name of its own."""
+        return self.mcp is not None or self.sql is not None
 
     @property
     def sent(self) -> str | None:
@@ -116,7 +125,7 @@ class ConnectorSettings(Strict):
     @property
     def reading(self) -> str | None:
         """The credential that checks read with."""
-        return self.verifier_credential or self.credential
+        return self.sql.credential if self.sql else self.verifier_credential or self.credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,11 @@ def connected(name: str, settings: Mapping[str, ConnectorSettings], key: str) ->
     else:
         hint = f"there is: {', '.join({**KINDS, **settings})}; or `connectors: {{{name}: {{mcp: {{url: ...}}}}}}` there"
     raise UsageError("connector.unknown", f"this instance has no connector `{name}`", hint=hint, where=Where(key=key))
+
+
+def read_by(check: Check) -> str | None:
+    """Return the connector that a check reads, None for other checks."""
+    return check.connector if isinstance(check, SqlCheck) else check.kind if check.kind in KINDS else None
 
 
 def is_connector(permission: Permission) -> bool:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import TickoverError
-from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
+from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
 from tickover.core.price import Tokens
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
@@ -63,6 +63,8 @@ class RunCreated(_Fact):
     title: str = ""
     trigger: str = "manual"
     inputs: dict[str, Scalar] = {}
+    input_files: dict[str, str] = {}
+    """Inputs that are files: name -> digest of the content; the input's value is the file's path in the sandbox."""
     event_digest: str | None = None
     isolation: str = "sandbox"
     folder: str = ""
@@ -72,6 +74,8 @@ class RunCreated(_Fact):
     depth: int = 0
     due: float | None = None
     replay_of: str | None = None
+    repeats: str | None = None
+    """The run that the same event started before: it was put in once more."""
 
 
 class VersionResolved(_Fact):
@@ -320,6 +324,36 @@ class ReplayDrifted(_Fact):
     times: int = Field(default=1, ge=1)
 
 
+class GateSaid(BaseModel):
+    """What one check said when the agent wanted to stop."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    list: CheckList
+    index: int = Field(ge=0)
+    kind: str
+    result: CheckResult
+    summary: str = ""
+
+    @property
+    def id(self) -> CheckId:
+        return CheckId(self.list, self.index)
+
+
+class StopGateJudged(_Fact):
+    """The agent wanted to stop for the `number`th time, and its frozen workspace was looked at; no verdict rests on it.
+
+    `says` is what it was told, nothing where it might stop. `problem`: why nobody could judge.
+    """
+
+    type: Literal["stop_gate_judged"] = "stop_gate_judged"
+    number: int = Field(ge=1)
+    checks: tuple[GateSaid, ...] = ()
+    says: tuple[str, ...] = ()
+    problem: str = ""
+    duration_s: float = Field(default=0.0, ge=0)
+
+
 class ReportClaimed(_Fact):
     type: Literal["report_claimed"] = "report_claimed"
     status: ClaimStatus
@@ -495,6 +529,7 @@ KnownFact: TypeAlias = Annotated[
     | HostReached
     | CassetteStored
     | ReplayDrifted
+    | StopGateJudged
     | ReportClaimed
     | BaselineChecked
     | CheckEvaluated

@@ -67,7 +67,7 @@ FINDINGS: dict[FindingCode, FindingKind] = {
     FindingCode.UNKNOWN_WRITE: FindingKind("a write left and was never answered"),
     FindingCode.RECEIPTS_BROKEN: FindingKind("the chain of receipts does not verify", True),
     FindingCode.LATE: FindingKind("the run started later than planned"),
-    FindingCode.DUPLICATE: FindingKind("the same event had started a run before"),
+    FindingCode.DUPLICATE: FindingKind("the same event, or the same slot, had started a run before"),
     FindingCode.RECOVERED: FindingKind("the run was taken up again after a crash"),
     FindingCode.REPAIRED: FindingKind("a check passed only after the agent was told that it does not"),
     FindingCode.STEP_FAILED: FindingKind("a step ended with an error"),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tickover.core.contract import spoken_names
 from tickover.core.definition import Routine
-from tickover.core.errors import TickoverError
+from tickover.core.errors import TickoverError, UsageError
 from tickover.core.instance import Instance, credentials_of, read_by_checks
 from tickover.core.permission import PushPermission
 from tickover.core.receipt import canonical_json
@@ -47,6 +47,14 @@ class NotGrantedError(TickoverError):
         what = "; ".join(each.says for each in missing)
         text = f"`{routine}` asks for what has not been granted: {what}"
         super().__init__("grant.needed", text, hint=f"tickover grant {shlex.quote(folder)}")
+
+
+class GrantChangedError(UsageError):
+    """What was read is not what a grant would grant by now."""
+
+    def __init__(self, routine: str) -> None:
+        text = f"`{routine}` asks for something else by now"
+        super().__init__("grant.changed", text, hint="read it again, and approve that")
 
 
 class Change(NamedTuple):

@@ -15,14 +15,16 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_va
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from tickover.core.callback import Callback
 from tickover.core.caps import CapSettings
-from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck
-from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules
+from tickover.core.check import Check, GitHubCheck, HttpCheck, ReceiptCheck, SqlCheck
+from tickover.core.connector import KINDS, REPO, ConnectorSettings, connected, connector_rules, read_by
 from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
 from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
 from tickover.core.mcp_way import servers_of
@@ -163,14 +165,15 @@ class Instance(Strict):
     prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
     events: EventSettings = EventSettings()
     connectors: dict[Name, ConnectorSettings] = Field(default_factory=dict)
+    callbacks: dict[Name, Callback] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
         for name, each in self.connectors.items():
-            if (name in KINDS) is (each.mcp is not None):
-                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, and any other name with `mcp`"
-                if each.mcp:
-                    text = f"the connector `{name}` is no MCP server: give that another name"
+            if (name in KINDS) is each.own:
+                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, others with `mcp` or `sql`"
+                if each.own:
+                    text = f"the connector `{name}` is known: give yours another name"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
         return self
 
@@ -204,8 +207,8 @@ def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]
     """Return each credential that checks read a connector with, and the checks: only the verifier is given it."""
     asked: dict[str, list[str]] = {}
     for key, check in checks_of(routine):
-        settings = instance.connectors.get(check.kind)
-        if settings is not None and settings.reading is not None and check.kind in KINDS:
+        settings = instance.connectors.get(read_by(check) or "")
+        if settings is not None and settings.reading is not None:
             asked.setdefault(settings.reading, []).append(key)
     return asked
 
@@ -247,7 +250,7 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=replace(policy, internal=bool(servers)),
+        policy=replace(policy, internal=bool(servers or gated(routine))),
         powers=Powers((*rules, *model_rules(agent.calls)), push_rules(routine.may, routine.repositories), repositories),
         forms=_forms(credentials, instance),
         wanted=wanted_of(check for _, check in receipts),
@@ -349,8 +352,8 @@ def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Pre
 def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
     """Yield a reading credential that may not go where its connector answers."""
     reading = instance.connectors[name].reading
-    _, host, port = read_origin(connected(name, instance.connectors, entry.by).url)
-    if reading is not None and reading not in policy.credentials_for(host, port):
+    host, _, port = entry.entry.rpartition(":")
+    if reading is not None and reading not in policy.credentials_for(host, int(port)):
         text = f"the credential `{reading}` of the connector `{name}` may not go to {host}:{port}"
         hint = "its `hosts` stand in tickover.yaml, or were given to `tickover secret set --hosts`"
         yield UsageError("credential.not_bound", text, hint=hint, where=Where(key=entry.by))
@@ -406,6 +409,9 @@ def _of_connector(
 ) -> tuple[Rule, ...]:
     key = f"may[{index}].{permission.kind}"
     if permission.kind not in KINDS and permission.kind in instance.connectors:
+        if instance.connectors[permission.kind].sql:
+            text = f"`{permission.kind}` is a database: checks read it, and nothing can be changed through it"
+            raise UsageError("connector.reads_only", text, where=Where(key=key))
         tool_rules(index, permission)
         rules: tuple[Rule, ...] = ()  # the server's own (core/mcp.py): its calls are no requests of the agent's
     else:
@@ -421,7 +427,11 @@ def _connectors(routine: Routine, instance: Instance, problems: list[TickoverErr
     asked = []
     for name, offered in routine.connectors.items():
         key = f"connectors.{name}"
-        if name in instance.connectors and instance.connectors[name].mcp:
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.sql and offered.tools:
+            text = f"`{name}` is a database: checks read it, and it has no tools"
+            problems.append(UsageError("connector.unknown_key", text, where=Where(key=f"{key}.tools")))
+        if settings is not None and settings.own:
             continue
         try:
             asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
@@ -439,18 +449,29 @@ def _read_back(routine: Routine, instance: Instance, problems: list[TickoverErro
     """Return the hosts that checks of connectors ask, by connector."""
     asked: dict[str, Asked] = {}
     for key, check in checks_of(routine):
-        if check.kind not in KINDS:
+        name = read_by(check)
+        if name is None:
             continue
         try:
-            asked.setdefault(
-                check.kind, Asked(connected(check.kind, instance.connectors, key).entry, key, inspect=True)
-            )
+            asked.setdefault(name, Asked(_place(name, check, instance, key), key, inspect=True))
             if isinstance(check, GitHubCheck) and "{{" not in check.repo and not REPO.fullmatch(check.repo):
                 text = f"{check.repo} is no repository: it is OWNER/NAME"
                 problems.append(UsageError("connector.repo", text, where=Where(key=f"{key}.repo")))
         except UsageError as error:
             problems.append(error)
     return asked
+
+
+def _place(name: str, check: Check, instance: Instance, key: str) -> str:
+    """Return the `host:port` that a check of a connector asks. Raises UsageError with its place."""
+    if not isinstance(check, SqlCheck):
+        return connected(name, instance.connectors, key).entry
+    settings = instance.connectors.get(name)
+    if settings is None or settings.sql is None:
+        hint = f"tickover.yaml: `connectors: {{{name}: {{sql: {{url: ..., credential: NAME}}}}}}`"
+        text = f"this instance has no database `{name}`"
+        raise UsageError("connector.unknown", text, hint=hint, where=Where(key=f"{key}.connector"))
+    return settings.sql.entry
 
 
 def _repositories(repositories: Mapping[str, Repository], problems: list[TickoverError]) -> tuple[Target, ...]:

@@ -39,6 +39,7 @@ from tickover.core.event import (
     SandboxStarted,
     StateCommitted,
     StateDiscarded,
+    StopGateJudged,
     VerdictReached,
     VersionResolved,
 )
@@ -55,6 +56,7 @@ from tickover.core.row import (
     DenialRow,
     DriftRow,
     FindingRow,
+    GateRow,
     LayerRow,
     NetworkRow,
     PhaseRow,
@@ -246,6 +248,13 @@ def _(fact: ReplayDrifted, row: RunRow, at: float) -> dict[str, Any]:
     texts = {name: one_line(getattr(fact, name), 300) for name in ("kind", "target", "where", "then", "now")}
     drifts = (*row.drifts, DriftRow(**texts, times=fact.times))
     return {"drift": row.drift + fact.times, "drifts": drifts[:NAMED_MOST]}
+
+
+@changes_of.register
+def _(fact: StopGateJudged, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    told = fact.model_dump(include={"number", "says", "problem"})
+    return {"gates": (*row.gates, GateRow(attempt=row.attempt, checks=fact.checks, **told))}
 
 
 @changes_of.register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tickover.core.cause import Cause
-from tickover.core.event import BaselineChecked, Scalar
+from tickover.core.event import BaselineChecked, GateSaid, Scalar
 from tickover.core.evidence import CheckFact, CheckId, CheckResult, Said
 from tickover.core.finding import Finding
 from tickover.core.receipt import Identity
@@ -51,6 +51,16 @@ class ClaimRow(_Row):
 
     status: ClaimStatus
     summary: str
+
+
+class GateRow(_Row):
+    """What was found when the agent wanted to stop, and what it was told: nothing where it might stop."""
+
+    attempt: int
+    number: int
+    checks: tuple[GateSaid, ...] = ()
+    says: tuple[str, ...] = ()
+    problem: str = ""
 
 
 class SandboxRow(_Row):
@@ -195,11 +205,13 @@ class RunRow(_Row):
     isolation: str
     created: float
     last_seq: int
+    input_files: dict[str, str] = {}
     queued: bool = False
     key: str | None = None
     by: str = ""
     depth: int = 0
     due: float | None = None
+    repeats: str | None = None
     version: str | None = None
     trusted: dict[str, str] = {}
     subject: dict[str, str] = {}
@@ -216,6 +228,7 @@ class RunRow(_Row):
     retry_at: float | None = None
     cancel_requested_by: str | None = None
     baseline: tuple[BaselineChecked, ...] = ()
+    gates: tuple[GateRow, ...] = ()
     evidence: tuple[CheckFact, ...] = ()
     findings: tuple[FindingRow, ...] = ()
     claim: ClaimRow | None = None

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from tickover.core.check import Check, CommandCheck, GitCheck, GitHubCheck, HttpCheck, SqlCheck
+from tickover.core.check import Check, CommandCheck, Gated, GitCheck, GitHubCheck, HttpCheck, SqlCheck
 from tickover.core.definition import Model, Routine
+from tickover.core.gate import DEAF
 from tickover.core.permission import ConnectorPermission, PushPermission
 from tickover.core.push import NO_REF
 from tickover.core.template import IN_CHECKS, IN_REFS, TemplateError, references
@@ -129,6 +130,9 @@ def _checks(routine: Routine) -> Iterator[Problem]:
     for name, checks in (("expect", routine.expect), ("noop", routine.noop)):
         for index, check in enumerate(checks):
             at: KeyPath = (name, index, check.kind)
+            if isinstance(check, Gated) and check.stop_gate is not None and routine.agent_name in DEAF:
+                text = f"nobody can tell the agent `{routine.agent_name}` to go on, so it has no stop gate"
+                yield Problem("definition.stop_gate", text, (*at, "stop_gate"))
             if name == "noop" and check.guard:
                 yield Problem("definition.guard", "a guard belongs in `expect`", (*at, "guard"))
             yield from _check(routine, check, at)
@@ -157,6 +161,9 @@ def _check(routine: Routine, check: Check, at: KeyPath) -> Iterator[Problem]:
         yield Problem("definition.contains", "`contains` needs `review_by` or `comment_by`", (*at, "contains"))
     if isinstance(check, SqlCheck) and check.connector not in routine.connectors:
         yield _unknown("connector", check.connector, routine.connectors, (*at, "connector"))
+    if isinstance(check, SqlCheck) and "{{" in check.query:
+        text = "a query is no template, or an event could say what is asked: write $1, and put it in `values`"
+        yield Problem("template.query", text, (*at, "query"))
     if isinstance(check, HttpCheck) and check.url.startswith("{{") and not re.match(r"\{\{\s*inputs\.", check.url):
         yield Problem("template.unknown", "only an input may say which host is asked", (*at, "url"))
     plain = check.model_dump(mode="json", by_alias=True, exclude_unset=True)

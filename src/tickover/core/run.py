@@ -118,7 +118,7 @@ _BEFORE = {"version_resolved", "sandbox_started", "layer_ready", "baseline_check
 NOTES: dict[Execution, frozenset[str]] = {
     _Q: SEALED_NOTES | {"version_resolved"},
     _P: SEALED_NOTES | _GATEWAY | _BEFORE,
-    _R: SEALED_NOTES | _GATEWAY | _AGENT | {"phase_started:agent"},
+    _R: SEALED_NOTES | _GATEWAY | _AGENT | {"phase_started:agent", "stop_gate_judged"},
     _V: SEALED_NOTES | _GATEWAY | _AGENT | _AFTERWARDS,
     # Also where the last attempt was refused: an earlier one may have an outcome that is still asked for.
     **dict.fromkeys((*ENDED, *NEVER_RAN), SEALED_NOTES | _GATEWAY | _AFTERWARDS | {"run_finished"}),

@@ -95,9 +95,13 @@ class ApiTrigger(Trigger):
     KIND: ClassVar[str] = "api"
 
 
+INPUT_FOLDER = "/tickover/inputs"
+"""Where inputs that are files stand in the sandbox, each under its name."""
+
+
 class FileInput(Strict):
     file: EventPath
-    """The value at this path becomes a file in the sandbox."""
+    """The value at this path becomes a file in the sandbox; the input's value is the file's path."""
 
 
 class Dedup(Strict):

@@ -12,9 +12,11 @@ from tickover.core.event import Scalar
 class Wish:
     """One wish. `inputs` are typed values; `event` is the delivery's body as it came, hostile.
 
+    `files` are the contents of inputs whose value is a file's path in the sandbox, hostile, too.
+
     `key` makes it happen once: the same routine and key is the same run (a schedule's slot, a delivery and its
     trigger, an idempotency key). `depth` counts how many runs stand behind it: a routine's own event starts another.
-    `not_before` is UTC epoch seconds.
+    `not_before` is UTC epoch seconds. `repeats` is the run that the same event started before.
     """
 
     routine: str
@@ -25,6 +27,8 @@ class Wish:
     by: str = ""
     depth: int = 0
     not_before: float | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    repeats: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

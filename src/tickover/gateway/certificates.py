@@ -59,6 +59,13 @@ class RunAuthority:
         """The authority's certificate, for the clients to trust."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def key(self) -> bytes:
+        """The key of every leaf, PEM: a secret."""
+        return self._leaf_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def leaf(self, host: str) -> bytes:
         """Make a certificate for a host in its canonical spelling; PEM, the authority's after it."""
         builder = (
@@ -80,10 +87,7 @@ class RunAuthority:
         _tell_ends_apart(context)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        key = self._leaf_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        _load(context, key + self.leaf(host))
+        _load(context, self.key + self.leaf(host))
         self._contexts[host] = context
         if len(self._contexts) > MOST_LEAVES:
             self._contexts.popitem(last=False)

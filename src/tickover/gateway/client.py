@@ -1,4 +1,7 @@
-"""The gateway as its client has it: the process is started by the first session, and again after it has died."""
+"""The gateway as its client has it: the process is started by the first session, and again after it has died.
+
+One that dies soon after its start is started again ever later (`core/pauses.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from typing import Any, Final
 
 from tickover.core.errors import TickoverError
+from tickover.core.pauses import Pauses
 from tickover.core.receipt import Broken, Head, Link
+from tickover.core.sql import SqlQuestion
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
 from tickover.gateway.session import Bell, Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Witness
@@ -31,10 +38,18 @@ ENDED: Final = "the gateway's process ended"
 
 
 class GatewayClient:
-    """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it."""
+    """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it.
 
-    def __init__(self, key_file: str) -> None:
+    `report` is told of each life that ended by itself.
+    """
+
+    def __init__(self, key_file: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.report: Callable[[BaseException], None] = lambda _error: None
         self._key_file = key_file
+        self._clock = clock
+        self._pauses = Pauses()
+        self._began: float | None = None
+        self._over = asyncio.Event()
         self._process: GatewayProcess | None = None
         self._starting = asyncio.Lock()
         self._closed = False
@@ -61,6 +76,7 @@ class GatewayClient:
 
     async def close(self) -> None:
         """End the process, and start no other. Idempotent."""
+        self._over.set()
         async with self._starting:
             self._closed = True
             if self._process is not None:
@@ -76,11 +92,22 @@ class GatewayClient:
             if self._closed:
                 raise GatewayGone("gateway.closed", "the gateway was closed")
             if self._process is not None and self._process.gone:
+                self.report(GatewayGone("gateway.gone", f"{ENDED}; it is started again"))
                 await self._process.close()
                 self._process = None
             if self._process is None:
+                await self._pause()
                 self._process = await GatewayProcess.start(self._key_file)
             return self._process
+
+    async def _pause(self) -> None:
+        """Wait as long as is due after the life before this one, or until `close`."""
+        if self._began is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pauses.after(self._clock() - self._began)):
+                    await self._over.wait()
+                raise GatewayGone("gateway.closed", "the gateway was closed")
+        self._began = self._clock()
 
 
 class GatewayProcess:
@@ -269,6 +296,10 @@ class ClientSession:
     async def _ring(self, number: int) -> None:
         says = [*await self._bell()] if self._bell is not None else []
         self._process.post({"heard": number, "says": says})
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        answer = await self._process.ask("rows", session=self._name, question=asdict(question))
+        return int(answer["rows"])
 
     def renew(self, deadline: float) -> None:
         self._process.post({"do": "renew", "session": self._name, "deadline": deadline})

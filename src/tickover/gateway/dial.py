@@ -46,12 +46,13 @@ class Dialler:
         """Return the connection. Raises Refusal: 403 `address.KIND`, 502 `unresolvable` `connect_failed`, 504."""
         try:
             async with asyncio.timeout(self._connect_s):
-                judged = await self._addresses(decision)
+                judged = await self.addresses(decision)
                 return await self._first(judged, decision.port, fence)
         except TimeoutError as error:
             raise Refusal(504, "connect_timeout", f"no connection within {self._connect_s:g} s") from error
 
-    async def _addresses(self, decision: Decision) -> Sequence[Judged]:
+    async def addresses(self, decision: Decision) -> Sequence[Judged]:
+        """Return the addresses of a name that may be dialled. Raises Refusal."""
         try:
             return self._screen(await self._resolve(decision.host, decision.port), decision)
         except (socket.gaierror, UnicodeError) as error:

@@ -6,6 +6,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     open     a passport (gateway/session.py), the files that it names as descriptors -> the authority's certificate
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
+    rows     a question to a database -> how many
     renew    a deadline; not answered
     cut      break a session off; not answered
     close    a session: connections first, then what it still has to tell, then the answer
@@ -36,6 +37,7 @@ from pydantic import TypeAdapter
 from tickover.core.errors import TickoverError
 from tickover.core.metering import Spent
 from tickover.core.receipt import Head, Identity, Link, verify
+from tickover.core.sql import SqlQuestion
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
@@ -68,6 +70,7 @@ class Server:
             "open": self._open,
             "listen": self._listen,
             "door": self._door,
+            "rows": self._rows,
             "close": self._close,
             "verify": self._verify,
         }
@@ -141,6 +144,10 @@ class Server:
         listener = socket.socket(fileno=os.dup(descriptor))
         await self._sessions[message["session"]].door(listener, message["password"])
         return {}
+
+    async def _rows(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
+        question = SqlQuestion(**{**message["question"], "values": tuple(message["question"]["values"])})
+        return {"rows": await self._sessions[message["session"]].count_rows(question)}
 
     async def _close(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
         session = self._sessions.pop(message["session"], None)

@@ -16,6 +16,7 @@ from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
 from tickover.core.metering import NOTHING, Spent
 from tickover.core.receipt import Broken, Head, Identity, Link
+from tickover.core.sql import SqlQuestion
 
 
 class GatewayGone(TickoverError):  # noqa: N818 - a state of the machine, not a fault of the caller
@@ -181,6 +182,9 @@ class Session(Protocol):
 
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database that its `Egress` lets it reach. Raises TickoverError (`sql.*`), GatewayGone."""
 
     def renew(self, deadline: float) -> None:
         """Let it pass until `deadline` (seconds of CLOCK_BOOTTIME). A session once cut stays cut."""

@@ -19,6 +19,7 @@ from tickover.core.host import is_internal
 from tickover.core.mcp import PATH as MCP
 from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
 from tickover.core.receipt import Identity
+from tickover.core.sql import SqlQuestion
 from tickover.gateway import dns
 from tickover.gateway.base import Denial
 from tickover.gateway.bell import STOP, Ring, StopBell
@@ -39,6 +40,7 @@ from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of, unread
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
+from tickover.gateway.sql import SqlError, count_rows
 from tickover.gateway.tape import Tape
 from tickover.gateway.values import SealedValues
 
@@ -96,6 +98,7 @@ class Traffic:
             guard, dialler, meter = BlindGuard(passport.egress, self.values), OfflineDialler(drifts.add), None
             offline = unread(drifts)
             self._playback = Playback(takes_of(passport.cassette), guard, drifts, Patience())
+        self._dialler = dialler
         numbers = itertools.count(1)
         calls = Calls(
             ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
@@ -144,6 +147,16 @@ class Traffic:
             raise ValueError("a door has a password")
         listener.setblocking(False)
         await self._plane.open(Listeners(proxy=listener, password=password))
+
+    async def count_rows(self, question: SqlQuestion) -> int:
+        """Ask a database, as the verifier."""
+        if self.passport.identity is not Identity.VERIFIER or not self._fence.passes():
+            raise SqlError("sql.denied", "only the verifier asks a database, and only while it holds its run")
+        passport = self.passport
+        return await count_rows(
+            question, policy=passport.egress.policy, values=self.values, fence=self._fence, dialler=self._dialler,
+            roots=passport.roots,
+        )  # fmt: skip
 
     def renew(self, deadline: float) -> None:
         """Let it pass until then; one that is too late is told of, and nothing passes any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -18,12 +18,21 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at INFO they write whole addresses
 
 
-async def post(url: str, body: bytes, headers: dict[str, str]) -> bytes:
-    """Send it and return the answer's first bytes. No redirect is followed. Raises NotifyError."""
+async def post(url: str, body: bytes, headers: dict[str, str], *, address: str | None = None) -> bytes:
+    """Send it and return the answer's first bytes. No redirect is followed. Raises NotifyError.
+
+    `address` is dialled instead of asking for the host's; names in TLS and in the request stay those of the URL.
+    """
+    extensions: dict[str, Any] = {}
     try:
+        if address is not None:
+            there = httpx.URL(url)
+            headers = {**headers, "host": there.netloc.decode("ascii")}
+            extensions["sni_hostname"] = there.host
+            url = str(there.copy_with(host=address))
         async with (
             httpx.AsyncClient(timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
-            client.stream("POST", url, content=body, headers=headers) as answer,
+            client.stream("POST", url, content=body, headers=headers, extensions=extensions) as answer,
         ):
             content = b""
             async for piece in answer.aiter_bytes():

@@ -15,7 +15,7 @@ from tickover.core.errors import TickoverError
 from tickover.core.event import Scalar
 from tickover.core.lookup import MISSING, JsonPath
 from tickover.core.text import one_line
-from tickover.core.trigger import FileInput
+from tickover.core.trigger import INPUT_FOLDER, FileInput
 
 WALL: Final = 5.0
 """Seconds after which a child that does not answer is killed, whatever it does. Its CPU time ends it long before."""
@@ -33,6 +33,20 @@ class MappingError(TickoverError):
 def is_path(text: str) -> bool:
     """Tell a path (`$.a.b`) from a template."""
     return text == "$" or text.startswith(("$.", "$["))
+
+
+def file_value(wanted: FileInput, document: Any) -> bytes | None:
+    """Return what the file holds: a text as it is, all else as JSON; None for a path that leads nowhere or to null."""
+    value = JsonPath.parse(wanted.file).get(document)
+    if value is MISSING or value is None:
+        return None
+    return value.encode("utf-8", "replace") if isinstance(value, str) else json.dumps(value).encode()
+
+
+def file_inputs(mapping: Mapping[str, str | FileInput], document: Any) -> dict[str, bytes]:
+    """Return the contents of the inputs that are files."""
+    found = {name: file_value(each, document) for name, each in mapping.items() if isinstance(each, FileInput)}
+    return {name: content for name, content in found.items() if content is not None}
 
 
 class Mapper:
@@ -63,6 +77,8 @@ class Mapper:
         templates: dict[str, str] = {}
         for name, text in mapping.items():
             if isinstance(text, FileInput):
+                if file_value(text, document) is not None:
+                    found[name] = f"{INPUT_FOLDER}/{name}"
                 continue
             if not is_path(text):
                 templates[name] = text

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tickover.control.access import Access
+from tickover.control.secrets import SecretBook, Shown
+from tickover.control.triggers import Installed
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError
 from tickover.core.event import Fact, JournalEvent, RunCreated, RunFinished, RunRefused, payload
+from tickover.core.grant import Ask, GrantChangedError
+from tickover.core.instance import Instance
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome
 from tickover.core.wish import Enqueued, Wish
@@ -25,10 +29,11 @@ from tickover.store.outbox import Delivery, Letter
 from tickover.store.projection import project_run
 from tickover.store.usage import RunSum
 from tickover.testing.access import MemoryAudit, MemoryTokens
+from tickover.testing.events import MemoryEvents
 from tickover.testing.outbox import MemoryOutbox
 from tickover.testing.store import MemoryBlobs, MemoryStore
 
-__all__ = ["DeskRoutine", "DeskSchedule", "MemoryDesk"]
+__all__ = ["DeskGrants", "DeskRoutine", "DeskSchedule", "MemoryDesk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,21 @@ class DeskSchedule:
     enabled: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class DeskGrants:
+    """What a routine asks for."""
+
+    routine: str
+    version: str = "v1"
+    new: tuple[Ask, ...] = ()
+    kept: tuple[Ask, ...] = ()
+    gone: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
 class MemoryDesk:
     """`api.base.Desk`. Runs stand still until `tell` says what happens; beyond `most` runs a cap refuses."""
 
@@ -63,6 +83,9 @@ class MemoryDesk:
         self.blobs = MemoryBlobs()
         self.access = Access(MemoryTokens(), MemoryAudit(clock), clock=clock, random=secrets.token_bytes)
         self.outbox = MemoryOutbox()
+        self.events = MemoryEvents()
+        self.asks: dict[str, DeskGrants] = {}
+        self.book = SecretBook(self.store.secrets, Path("/nowhere"), Instance, lambda *given: repr(given[:3]).encode())
         self.wishes: list[Wish] = []
         self.planned: list[DeskSchedule] = []
         self.by_hand: set[str] = set()
@@ -201,6 +224,31 @@ class MemoryDesk:
 
     def letters(self, *, limit: int = 100, before: int | None = None) -> Sequence[tuple[Letter, Sequence[Delivery]]]:
         return [(each, self.outbox.deliveries(each.id)) for each in self.outbox.list(limit=limit, before=before)]
+
+    def pushed_grants(self, name: str) -> DeskGrants:
+        self.routine(name)
+        return self.asks.get(name, DeskGrants(name))
+
+    def grant_pushed(self, name: str, digest: str, *, by: str) -> DeskGrants:
+        del by
+        view = self.pushed_grants(name)
+        if view.digest != digest:
+            raise GrantChangedError(name)
+        self.asks[name] = replace(view, new=(), kept=(*view.kept, *view.new), gone=())
+        return view
+
+    def secret_list(self) -> Sequence[Shown]:
+        return self.book.list()
+
+    def secret_set(self, name: str, value: bytes, *, by: str, binding: Mapping[str, Any] | None = None) -> Shown:
+        self.book.set(name, value, by=by, binding=binding)
+        return self.book.get(name)
+
+    def secret_remove(self, name: str) -> None:
+        self.book.remove(name)
+
+    def installed(self) -> Sequence[Installed]:
+        return [Installed(self.definition(name), paused=False) for name in self._routines]
 
     def usage(self, since: float) -> Sequence[RunSum]:
         rows = [row for row in self.run_rows(limit=10_000) if row.created >= since]

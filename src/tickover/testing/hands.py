@@ -27,6 +27,7 @@ class FakeHands:
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     pages: Mapping[str, HttpAnswer] = field(default_factory=dict)
     connectors: Mapping[tuple[str, str], HttpAnswer | Sequence[HttpAnswer]] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], int] = field(default_factory=dict)
     began: float = 1_800_000_000.0
     calls: Sequence[Receipt] = ()
     broken: TickoverError | None = None
@@ -75,6 +76,12 @@ class FakeHands:
         if isinstance(found, HttpAnswer):
             return found
         return found[int(query.get("page") or query.get("cursor") or 1) - 1]
+
+    async def count_rows(self, connector: str, query: str, values: tuple[str, ...]) -> int:
+        self._note("count_rows", connector, query, values)
+        if (connector, query) not in self.rows:
+            raise TickoverError("sql.refused", f"{connector} says: syntax error")
+        return self.rows[connector, query]
 
     async def receipts(self) -> Sequence[Receipt]:
         self._note("receipts")

@@ -15,7 +15,7 @@ __all__ = ["Double", "Sent", "double", "served"]
 @contextlib.asynccontextmanager
 async def served(app: Any) -> AsyncIterator[str]:
     """Serve it in this loop, and yield its address, without a slash at the end."""
-    async with Listener(app, host="127.0.0.1", port=0, drain=lambda: None) as listener:
+    async with Listener(app, host="127.0.0.1", port=0, finish=lambda: None) as listener:
         yield listener.url
 
 

@@ -1,11 +1,11 @@
-"""Drive an agent that speaks the Agent Client Protocol, version 1: one session, one prompt, one answer.
+"""Drive an agent that speaks the Agent Client Protocol, version 1: one session, one prompt, until it may stop.
 
 usage: python3 -I acp.py ACP.json
 
-ACP.json: {argv, cwd, prompt (a file)}. Messages are JSON-RPC 2.0, a line each, on the agent's stdin and stdout; its
-stderr is ours (https://agentclientprotocol.com/protocol/overview). What is said on stdout are the lines of `loop.py`:
-ready, text, call, result, end. The agent may do what it asks to do: the sandbox and the gateway are what holds. Exits
-with 0 if its turn ended by itself, else 1.
+ACP.json: {argv, cwd, prompt (a file), bell (a command)}. Messages are JSON-RPC 2.0, a line each, on the agent's stdin
+and stdout; its stderr is ours (https://agentclientprotocol.com/protocol/overview). What is said on stdout are the lines
+of `loop.py`: ready, text, call, result, returned, end. The agent may do what it asks to do: the sandbox and the gateway
+are what holds. Exits with 0 if its turn ended by itself, else 1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
 LONGEST = 32 << 20  # bytes of a line
+GO_ON = 2  # what the bell's command exits with, if the agent may not stop yet
 FAREWELL = 5.0  # seconds that the agent has to end after its turn
 STOPS = {"refusal": "refused", "max_tokens": "length", "max_turn_requests": "turns", "cancelled": "cancelled"}
 WORDS = 1 << 14  # characters of text that are gathered before they are said
@@ -149,7 +150,7 @@ def permitted(options: Any) -> dict[str, str]:
 
 
 def work(client: Client, task: dict[str, Any]) -> None:
-    """Carry out the one turn. Raises StopError."""
+    """Carry out the one turn, and more while it may not stop. Raises StopError."""
     with open(task["prompt"], encoding="utf-8", errors="replace") as file:
         prompt = file.read()
     able = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
@@ -160,10 +161,24 @@ def work(client: Client, task: dict[str, Any]) -> None:
     info = hello.get("agentInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""
     say(tickover="ready", model="", session=str(session), version=version, tools=[])
-    ended = client.ask("session/prompt", sessionId=session, prompt=[{"type": "text", "text": prompt}])
-    stop = str(ended.get("stopReason"))
-    if stop != "end_turn":
-        raise StopError(STOPS.get(stop, "error"), f"the turn ended with {stop[:50]}")
+    while prompt:
+        ended = client.ask("session/prompt", sessionId=session, prompt=[{"type": "text", "text": prompt}])
+        stop = str(ended.get("stopReason"))
+        if stop != "end_turn":
+            raise StopError(STOPS.get(stop, "error"), f"the turn ended with {stop[:50]}")
+        prompt = returned(task.get("bell"))
+
+
+def returned(bell: list[str] | None) -> str:
+    """Ask whether it may stop: return what the agent is told, nothing if it may, or if nobody answers."""
+    if bell is None:
+        return ""
+    rung = subprocess.run(bell, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if rung.returncode != GO_ON:
+        return ""
+    text = rung.stderr.decode("utf-8", "replace")
+    say(tickover="returned", text=text)
+    return text
 
 
 def main(path: str) -> int:

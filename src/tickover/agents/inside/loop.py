@@ -2,11 +2,11 @@
 
 usage: python3 -I loop.py LOOP.json
 
-LOOP.json: {wire: "anthropic" | "openai", url, model, system, prompt (a file), cwd, schema}. Every line on stdout is one
-JSON object: {"tickover": "ready", model, tools}, {"tickover": "text", text}, {"tickover": "call", id, tool, arguments},
-{"tickover": "result", id, ok, text}, {"tickover": "usage", input, output}, {"tickover": "retry", status}, at last
-{"tickover": "end", why, message, status}. `why` is done, turns, refused, length, error. Exits with 0 for done, else 1.
-A tool may write such lines itself; nobody believes them.
+LOOP.json: {wire: "anthropic" | "openai", url, model, system, prompt (a file), cwd, schema, bell (argv)}. Every line on
+stdout is one JSON object: {"tickover": "ready", model, tools}, {"tickover": "text", text}, {"tickover": "call", id,
+tool, arguments}, {"tickover": "result", id, ok, text}, {"tickover": "usage", input, output}, {"tickover": "retry",
+status}, {"tickover": "returned", text}, at last {"tickover": "end", why, message, status}. `why` is done, turns,
+refused, length, error. Exits with 0 for done, else 1. A tool may write such lines itself; nobody believes them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ STOPS = {
     "length": "length",
 }
 AGAIN = {408, 429, 500, 502, 503, 504, 529}
+GO_ON = 2  # what the bell's command exits with, if the agent may not stop yet
 COMMAND = 120.0  # seconds that a command may take, unless it asks for more
 LONGEST_COMMAND = 3600.0
 
@@ -255,6 +256,9 @@ class Anthropic:
         ]
         self.messages.append({"role": "user", "content": content})
 
+    def hear(self, text: str) -> None:
+        self.messages.append({"role": "user", "content": text})
+
 
 class OpenAI:
     """OpenAI's Chat Completions: https://platform.openai.com/docs/api-reference/chat."""
@@ -292,6 +296,9 @@ class OpenAI:
         for name, ok, text in results:
             content = text if ok else f"[failed] {text}"
             self.messages.append({"role": "tool", "tool_call_id": name, "content": content})
+
+    def hear(self, text: str) -> None:
+        self.messages.append({"role": "user", "content": text})
 
 
 # -- the loop ----------------------------------------------------------------------------------------------------------
@@ -340,8 +347,16 @@ def once(request: urllib.request.Request) -> dict[str, Any]:
     return answer
 
 
+def returned(bell: list[str] | None) -> str:
+    """Ask whether it may stop: return what the model is told, nothing if it may, or if nobody answers."""
+    if bell is None:
+        return ""
+    rung = subprocess.run(bell, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    return rung.stderr.decode("utf-8", "replace") if rung.returncode == GO_ON else ""
+
+
 def work(task: dict[str, Any]) -> None:
-    """Go round until the model calls no tool. Raises StopError."""
+    """Go round until the model calls no tool and may stop. Raises StopError."""
     with open(task["prompt"], encoding="utf-8", errors="replace") as file:
         prompt = file.read()
     tools = Tools(task)
@@ -359,9 +374,13 @@ def work(task: dict[str, Any]) -> None:
         if reply.stop in STOPS:
             raise StopError(STOPS[reply.stop], f"the model stopped: {reply.stop}")
         if not reply.calls:
-            if tools.handed_in:
+            if not tools.handed_in:
+                raise StopError("error", "it gave no result of the wanted schema")
+            if not (told := returned(task.get("bell"))):
                 return
-            raise StopError("error", "it gave no result of the wanted schema")
+            say(tickover="returned", text=told)
+            wire.hear(told)
+            continue
         results = []
         for name, tool, arguments in reply.calls:
             say(tickover="call", id=name, tool=tool, arguments=arguments)

@@ -1,0 +1,56 @@
+"""PostgreSQL's own protocol, by pg8000 (BSD; pure Python, and it takes a connection that was dialled by us).
+
+One statement, by the extended protocol, in which there is only ever one
+(https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY), as the source of rows of another
+that counts them: so it is a query, and nothing of its answer but their number is sent. Its transaction may only read.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+
+from pg8000.core import CoreConnection
+from pg8000.exceptions import DatabaseError, InterfaceError
+
+from tickover.core.sql import MOST_ROWS, SqlQuestion
+from tickover.core.text import one_line
+from tickover.gateway.sql import SqlError
+
+_COUNT = "SELECT count(*) FROM (SELECT FROM (\n{}\n) AS asked LIMIT {}) AS counted"
+
+
+def count_rows(
+    connection: socket.socket, question: SqlQuestion, password: str, context: ssl.SSLContext | None, seconds: float
+) -> int:
+    """Return how many rows it has, MOST_ROWS + 1 for more. Blocks; raises SqlError, OSError."""
+    where = f"{question.host}:{question.port}/{question.database}"
+    try:
+        database = CoreConnection(
+            question.user, host=question.host, database=question.database, password=password,
+            ssl_context=context, application_name="tickover", sock=connection,
+        )  # fmt: skip
+        try:
+            database.execute_unnamed(f"SET statement_timeout = {int(seconds * 1000)}")
+            database.execute_unnamed("BEGIN TRANSACTION READ ONLY")
+            counted = database.execute_unnamed(_COUNT.format(question.query, MOST_ROWS + 1), question.values)
+            database.execute_unnamed("ROLLBACK")
+        finally:
+            database.close()
+    except ssl.SSLError as error:
+        why = getattr(error, "verify_message", "") or error.reason or "no TLS"
+        raise SqlError("sql.tls", f"{where} is not who it should be: {why}") from None
+    except (DatabaseError, InterfaceError) as error:
+        raise SqlError("sql.refused", f"{where} says: {_said(error, password)}") from None
+    except (struct.error, UnicodeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        text = f"{where} does not speak PostgreSQL's protocol ({type(error).__name__})"
+        raise SqlError("sql.garbled", text) from None
+    return int(counted.rows[0][0])
+
+
+def _said(error: Exception, password: str) -> str:
+    """Return what the server says, without the password in whatever place."""
+    told = error.args[0] if error.args else ""
+    text = str(told.get("M", told)) if isinstance(told, dict) else str(told)
+    return one_line(text.replace(password, "[password]"), 240)
