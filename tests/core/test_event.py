@@ -56,6 +56,11 @@ EXAMPLES: list[Fact] = [
     facts.HostReached(host="docs.test", port=443, rule="environment.network[0] (`docs.test`)"),
     facts.CassetteStored(digest="e" * 64, calls=3, bytes=4096, left_out=1),
     facts.ReplayDrifted(kind="differs", target="POST https://model.test:443/v1/messages", where="turn 1", then="a"),
+    facts.StopGateJudged(
+        number=1,
+        checks=(facts.GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),
+        says=("Write it.",),
+    ),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),
     facts.BaselineChecked(list=CheckList.EXPECT, index=0, kind="http", result=CheckResult.FAIL),
     facts.CheckEvaluated(
