@@ -2,11 +2,12 @@
 
     python bench/gateway.py [--quick] [--only NAME ...] [--peers FOLDER]
 
-One origin, one client, all on loopback. Peers are measured if their programs are there (on PATH, or below --peers:
-bin/tinyproxy, sbin/squid, bin/envoy, bin/srt, bin/mitmdump); one that is absent is a line that says so. CPU is that of
-the proxy's process tree. Goals, as ratios to a peer of the same run: a tunnelled request at most 1.5x tinyproxy's or
-squid's latency; CPU of an inspected request at most 4x Envoy's and 1x sandbox-runtime's; at most 3 ms CPU for a new
-connection with a pooled upstream; an event's lag at most 1 ms at the median; 1 GB with at most 64 MB resident.
+One origin, one client, all on loopback; ours turns uvloop's loop where it is installed, and asyncio's where it says
+so. Peers are measured if their programs are there (on PATH, or below --peers: bin/tinyproxy, sbin/squid, bin/envoy,
+bin/srt, bin/mitmdump); one that is absent is a line that says so. CPU is that of the proxy's process tree. Goals, as
+ratios to a peer of the same run: a tunnelled request at most 1.5x tinyproxy's or squid's latency; CPU of an inspected
+request at most 4x Envoy's and 1x sandbox-runtime's; at most 3 ms CPU for a new connection with a pooled upstream; an
+event's lag at most 1 ms at the median; 1 GB with at most 64 MB resident.
 """
 
 from __future__ import annotations
@@ -242,12 +243,13 @@ def running(argv: list[str], port: int | None, **more: object) -> Iterator[subpr
 
 
 @contextmanager
-def ours(mode: str, folder: Path, origin: int) -> Iterator[Subject]:
-    argv = [sys.executable, str(PARTS), "gateway", mode, str(folder), str(origin)]
+def ours(name: str, folder: Path, origin: int) -> Iterator[Subject]:
+    mode, _, loop = name.partition(" on ")
+    argv = [sys.executable, str(PARTS), "gateway", mode, str(folder), str(origin), loop]
     with running(argv, None) as process:
         assert process.stdout
         port = int(process.stdout.readline())
-        yield Subject(f"ours {mode}", port, str(folder / "both.pem"), process.pid)
+        yield Subject(f"ours {name}", port, str(folder / "both.pem"), process.pid)
 
 
 @contextmanager
@@ -432,9 +434,9 @@ def main() -> None:
         with running([sys.executable, str(PARTS), "origin", str(folder)], None) as server:
             assert server.stdout
             origin = int(server.stdout.readline())
-            subjects = [("direct", None), ("tunnel", None), ("inspect", None), ("secret", None)]
+            subjects = ["direct", "tunnel", "inspect", "secret", "tunnel on asyncio", "inspect on asyncio"]
             print(f"{'':22}" + "".join(f"{name:>16}" for name, _ in COLUMNS))
-            for name, _ in subjects:
+            for name in subjects:
                 if options.only and name not in options.only:
                     continue
                 if name == "direct":

@@ -25,6 +25,7 @@ from tickover.gateway.certificates import RunAuthority, upstream_context
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence, boot_time
 from tickover.gateway.inspect import Inspector
+from tickover.gateway.loop import run
 from tickover.gateway.plane import Listeners, Plane, names_of
 
 HOST = "localhost"
@@ -133,18 +134,12 @@ async def gateway(mode: str, folder: Path, port: int) -> None:
 
 
 def main() -> None:
-    try:
-        import uvloop
-    except ImportError:
-        run = asyncio.run
-    else:
-        run = uvloop.run
     role, *rest = sys.argv[1:]
     if role == "origin":
         run(serve(Path(rest[0])))
     else:
-        mode, folder, port = rest
-        run(gateway(mode, Path(folder), int(port)))
+        mode, folder, port, loop = rest
+        run(gateway(mode, Path(folder), int(port)), loop)
 
 
 if __name__ == "__main__":

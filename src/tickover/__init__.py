@@ -17,6 +17,7 @@ The map of the house; imports point down only (import-linter holds it).
     workspace/    mirrors, checkouts, setup layers, artifacts, state: hostile trees, touched inside sandboxes only
     agents/       who works: a file per agent                checks/   who judges: a file per kind of check
     relay/        who sent a delivery, and what inputs it makes: a row per sender
+    telemetry/    traces for a collector, loaded only if asked for
     notify/       who is told: a file per kind of target     engine/   looks at queued runs when their time has come
     store/        journal, run rows, leases, events, blobs   routines/ text and files -> a definition
     core/         DECIDES. Pure: verdict, transitions, retry, definition, matcher; no input or output, no clock

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
@@ -39,7 +39,10 @@ from tickover.control.secrets import SecretBook, Shown
 from tickover.control.server import Server
 from tickover.control.signing import signing_secret
 from tickover.control.step import Stepper
+from tickover.control.tracing import Tracing
 from tickover.control.triggers import Installed
+from tickover.control.vault import StoreVault
+from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
 from tickover.core.comparison import Comparison
@@ -80,6 +83,8 @@ from tickover.workspace.mirror import Mirrors
 from tickover.workspace.sweep import sweep
 
 __all__ = ["GrantView", "RunRequest", "Tickover", "home_folder"]
+
+_OTLP: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 Observer = Callable[[JournalEvent], None]
 Report = Callable[[str, BaseException], None]
@@ -135,7 +140,8 @@ class Tickover:
         self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
-        self.gateway = GatewayClient(str(home / KEY_FILE))
+        self._accounts = Accounts()
+        self.gateway = GatewayClient(str(home / KEY_FILE), StoreVault(self.store.secrets, home))
         self.lease_s = TTL
         """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
         self._packages: asyncio.Task[Packages] | None = None
@@ -186,6 +192,7 @@ class Tickover:
             raise RuntimeError("opened without a sandbox")
         return House(
             data=self.home,
+            accounts=self._accounts,
             owner=this_process(),
             is_gone=is_gone,
             store=self.store,
@@ -342,6 +349,20 @@ class Tickover:
             secret=self.signing_secret,
             callbacks=self._callbacks,
         )
+
+    def tracing(self, report: Report = ignore) -> Tracing | None:
+        """Return who sends traces of runs, to be entered; None unless OTEL_EXPORTER_OTLP_(TRACES_)ENDPOINT says where.
+
+        Raises UsageError without the extra `otel`.
+        """
+        if not any(map(os.environ.get, _OTLP)) or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+            return None
+        try:
+            sender = find("telemetry", "otel")()
+        except ModuleNotFoundError as error:
+            text = f"traces need the extra `otel`: there is no module `{error.name}`"
+            raise UsageError("otel.extra", text, hint=f"pip install 'tickover[otel]', or unset {_OTLP[0]}") from None
+        return Tracing(self.store.journal.read, sender, partial(report, "traces"))
 
     def _callbacks(self) -> dict[str, Posting]:
         instance = load_instance(self.home)

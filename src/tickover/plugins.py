@@ -9,7 +9,13 @@ from typing import Any, Final
 
 from tickover.core.errors import NotFoundError
 
-FAMILIES: Final = {"agents": "Agent", "checks": "Check", "sandbox": "Backend", "notify": "Notifier"}
+FAMILIES: Final = {
+    "agents": "Agent",
+    "checks": "Check",
+    "sandbox": "Backend",
+    "notify": "Notifier",
+    "telemetry": "Exporter",
+}
 """Family -> the name that its class has in every file of the family."""
 
 

@@ -30,6 +30,14 @@ def modules_after(*args: str) -> set[str]:
     return set(done.stderr.split())
 
 
+def test_no_verb_leaves_a_core_dump_of_what_it_was_given_to_keep() -> None:
+    then = "import resource, sys; print(resource.getrlimit(resource.RLIMIT_CORE)[0], file=sys.stderr)"
+    raised = "import resource as r; r.setrlimit(r.RLIMIT_CORE, (r.getrlimit(r.RLIMIT_CORE)[1],) * 2)"
+    code = f"{raised}\n{from_outside.replace('print(*sorted(sys.modules), file=sys.stderr)', then)}"
+    done = subprocess.run([sys.executable, "-c", code, "schema"], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "0"
+
+
 @pytest.mark.parametrize("args", [("--help",), ("--version",)])
 def test_a_start_loads_click_and_nothing_heavy(args: tuple[str, ...]) -> None:
     loaded = modules_after(*args)

@@ -45,6 +45,13 @@ def naive_fold(events: list[Raw]) -> Raw:
         "retry_at": retry[-1]["data"].get("at") if retry else None,
         "cancel_requested_by": first_data(known, "cancel_requested").get("by"),
         "baseline": [{**data, "type": "baseline_checked"} for data in baseline],
+        "accounts": naive_accounts(last),
+        "gates": [
+            {"attempt": number, **{key: event["data"][key] for key in ("number", "checks", "says", "problem")}}
+            for number, chunk in enumerate(tries, start=1)
+            for event in chunk
+            if event["type"] == "stop_gate_judged"
+        ],
         "evidence": naive_evidence(last or known, baseline),
         "findings": naive_findings(known),
         "claim": only(last_data(last, "report_claimed"), "status", "summary"),
@@ -82,6 +89,15 @@ def first_of_each(baselines: Iterable[Raw]) -> list[Raw]:
     for data in baselines:
         firsts.setdefault((data["list"], data["index"]), data)
     return list(firsts.values())
+
+
+def naive_accounts(events: list[Raw]) -> list[Raw]:
+    """The last word on each place, in the order in which those words came."""
+    said = data_of(events, "account_seen")
+    last = [
+        data for place, data in enumerate(said) if data["place"] not in {each["place"] for each in said[place + 1 :]}
+    ]
+    return [{key: data[key] for key in ("place", "credential", "account", "problem")} for data in last]
 
 
 def naive_execution(events: list[Raw]) -> str:

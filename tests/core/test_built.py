@@ -58,10 +58,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"task": "Other."}, "task"),
         ({"isolation": "microvm"}, "isolation"),
         ({"environment": {"base": "debian:12"}}, "environment.base"),
-        (
-            {"connectors": {"slack": {"tools": ["post_message"], "required": ["post_message"]}}},
-            "connectors.slack.required",
-        ),
         ({"watch": {"init": "1s"}}, "watch"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
         (

@@ -93,6 +93,7 @@ def test_nothing_outside() -> None:
         (SLACK, {"slack": {"channel": "C0ENG"}}, True),
         (SLACK, HTTP, False),
         ({"db": {"tool": "insert"}}, {"sql": {"connector": "db", "query": "select 1"}}, True),
+        ({"db": {"tool": "insert"}}, {"http": {"url": "https://db.test/1"}}, True),
     ],
 )
 def test_a_write_that_no_check_would_notice(permission: dict[str, Any], check: dict[str, Any], proved: bool) -> None:

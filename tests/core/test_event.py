@@ -39,6 +39,7 @@ EXAMPLES: list[Fact] = [
     facts.PhaseFinished(phase=Phase.CLONE, duration_s=0.25),
     facts.SandboxStarted(backend="bwrap", tier="sandbox", weaknesses=("a",), limits={"pids": 512}),
     facts.LayerReady(key="k", built=True, duration_s=3.0, bytes=4096, log_blob="sha256:00"),
+    facts.AccountSeen(place="slack", credential="bot", account="digest in Acme"),
     facts.AgentStarted(build="steps"),
     facts.AgentReady(version_said="1.2.3", model="m", tools=("Bash",), connectors={"slack": "connected"}),
     facts.AgentOutput(stream="stdout", text="hello"),

@@ -59,6 +59,7 @@ PREPARING: list[st.SearchStrategy[Fact]] = [
     SANDBOX,
     st.builds(facts.PhaseStarted, phase=some_phases),
     st.builds(facts.LayerReady, key=short, built=st.booleans(), bytes=amounts),
+    st.builds(facts.AccountSeen, place=st.sampled_from(["slack", "github"]), credential=short, account=short),
     st.builds(facts.BaselineChecked, list=lists, index=st.integers(0, 2), kind=short, result=check_results),
 ]
 COLLECTED: list[st.SearchStrategy[Fact]] = [
@@ -83,6 +84,9 @@ AGENT: list[st.SearchStrategy[Fact]] = [
     ),
     st.builds(facts.AgentFinished, status=st.sampled_from(AgentStatus), exit=amounts),
 ]
+GATE: st.SearchStrategy[Fact] = st.builds(
+    facts.StopGateJudged, number=st.integers(1, 4), says=st.lists(short, max_size=2).map(tuple), problem=short
+)
 AFTERWARDS: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
     SANDBOX,
@@ -189,7 +193,7 @@ class Walk:
 
     def _running(self) -> list[st.SearchStrategy[Fact]]:
         verify: st.SearchStrategy[Fact] = st.just(VERIFY)
-        return [*AGENT, *[verify] * 4, self._end(*ENDED)]
+        return [*AGENT, GATE, *[verify] * 4, self._end(*ENDED)]
 
     def _verdict(self) -> st.SearchStrategy[Fact]:
         outcomes = [outcome for outcome in Outcome if (outcome is Outcome.NONE) is not self.ran]

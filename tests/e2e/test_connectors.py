@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tickover.cli.show import run_page
 from tickover.core.errors import DefinitionErrors
 from tickover.core.wish import Wish
 from tickover.testing.github import GitHubDouble, Pull
@@ -104,6 +105,7 @@ async def test_a_message_is_verified_by_reading_it_back_with_the_verifiers_token
     assert town.slack.posts() == [SAYS]
     called = [(each["method"], each["by"]) for each in town.slack.called]
     assert called == [
+        ("auth.test", "UBOT"),
         ("conversations.history", "UREAD"),
         ("chat.postMessage", "UBOT"),
         ("conversations.history", "UREAD"),
@@ -147,7 +149,7 @@ async def test_a_rate_limit_is_waited_for(town: Town) -> None:
     expect = [{"slack": {"channel": "C0ENG", "contains": "Weekly digest", "within": "2m"}}]
     running = asyncio.create_task(town.bench.run(town.routine((POST, SAYS), **{**SLACK, "expect": expect})))
     await town.bench.until("agent_started", running)
-    town.slack.limited_from = 2
+    town.slack.limited_from = 3
     row = await running
     assert (row.outcome, row.exit_code) == ("verified", 0), row.reason
     asked = [each["result"] for each in town.bench.facts("check_evaluated")]
@@ -156,7 +158,7 @@ async def test_a_rate_limit_is_waited_for(town: Town) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_message_is_read_back_when_the_process_of_the_run_is_gone(town: Town) -> None:
-    town.slack.limited_from = 2
+    town.slack.limited_from = 3
     expect = [{"slack": {"channel": "C0ENG", "contains": "Weekly digest", "within": "10m"}}]
     tickover = town.bench.tickover
     name = tickover.push(town.routine((POST, SAYS), **{**SLACK, "expect": expect})).name
@@ -183,7 +185,9 @@ async def test_a_review_is_verified_by_reading_it_back(town: Town) -> None:
     assert (row.outcome, row.exit_code) == ("verified", 0), (row.reason, town.bench.said())
     assert "state: review by acme-bot read back from acme/app#7" in row.reason
     assert town.github.writes() == [("POST", "/repos/acme/app/pulls/7/reviews", 200)]
-    assert {each["by"] for each in town.github.called if each["method"] == "GET"} == {"acme-reader"}
+    assert {
+        each["by"] for each in town.github.called if each["path"].endswith("/reviews") and each["method"] == "GET"
+    } == {"acme-reader"}
 
 
 async def test_what_an_earlier_run_did_is_no_evidence_of_this_one(town: Town) -> None:
@@ -201,3 +205,92 @@ async def test_a_connector_that_the_instance_does_not_have(bench: Bench) -> None
     with pytest.raises(DefinitionErrors) as caught:
         await bench.run(folder)
     assert {each.code for each in caught.value.problems} == {"connector.unknown"}
+
+
+async def test_who_acts_is_asked_before_the_agent_and_shown(town: Town) -> None:
+    """With the agent's own credential: it is the account in whose name something will stand there."""
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK))
+    [seen] = row.accounts
+    assert (seen.place, seen.credential, seen.account, seen.problem) == ("slack", "slack-bot", "UBOT in Example", "")
+    types = [event.type for event in town.bench.events]
+    assert types.index("account_seen") < types.index("agent_started")
+    shown = "\n".join(map(str, run_page(row, row.created)))
+    assert "slack: UBOT in Example, by the credential slack-bot" in shown
+    await town.bench.run(town.routine((POST, SAYS), **SLACK))
+    asked = [each["by"] for each in town.slack.called if each["method"] == "auth.test"]
+    assert asked == ["UBOT"], "one that was asked just now is not asked again"
+    town.bench.tickover.secrets.set("slack-bot", READER.encode(), by="owner")
+    row = await town.bench.run(town.routine(**SLACK))
+    assert row.accounts[0].account == "UREAD in Example", "another value is another account"
+
+
+async def test_a_replay_asks_nobody_who_acts_and_reads_nothing_back(town: Town) -> None:
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK), record=True)
+    assert (row.outcome, len(row.accounts)) == ("verified", 1), row.reason
+    town.bench.tickover.secrets.set("slack-bot", READER.encode(), by="owner")  # of this value nothing is known yet
+    asked = len(town.slack.called)
+    compared = await town.bench.tickover.replay(row.id)
+    assert len(town.slack.called) == asked
+    assert (compared.now.accounts, compared.now.drifts, compared.now.outcome) == ((), (), "unverified")
+    assert [str(each.likeness) for each in compared.checks] == ["not_asked"]
+    assert {str(each.evidence_class) for each in compared.now.evidence} == {"claim"}
+
+
+@pytest.mark.parametrize("required", [["post_message"], []])
+async def test_a_credential_that_is_not_taken_ends_it_before_the_agent(town: Town, required: list[str]) -> None:
+    town.slack.tokens = {READER: town.slack.tokens[READER]}
+    offered = {"slack": {"tools": ["post_message"], "required": required}}
+    row = await town.bench.run(town.routine((POST, SAYS), **{**SLACK, "connectors": offered}))
+    assert (row.execution, row.outcome, row.agent_started) == ("failed", "none", False)
+    cause = row.attempts[-1].cause
+    assert cause is not None
+    assert (cause.phase, cause.cause) == ("preflight", "preflight")
+    assert "slack does not take the credential `slack-bot`: it answers invalid_auth" in cause.hint
+    assert "tickover secret set slack-bot" in cause.hint
+
+
+@pytest.mark.parametrize(("required", "started"), [(["create_comment"], False), ([], True)])
+async def test_a_service_that_does_not_answer_ends_it_only_where_it_is_required(
+    town: Town, required: list[str], started: bool
+) -> None:
+    front: dict[str, Any] = {
+        "connectors": {"github": {"tools": ["create_comment"], "required": required}},
+        "may": [{"github": {"tool": "create_comment", "repos": ["acme/app"]}}],
+    }
+    gone = json.loads((town.bench.tickover.home / "tickover.yaml").read_text())
+    gone["connectors"]["github"]["url"] = "https://localhost:1"
+    gone["network"]["private"].append("localhost:1")
+    (town.bench.tickover.home / "tickover.yaml").write_text(json.dumps(gone))
+    town.bench.tickover.secrets.set("github-bot", PAT.encode(), by="owner", binding={"hosts": ["localhost:1"]})
+    row = await town.bench.run(town.routine(**front))
+    assert row.agent_started is started, row.attempts[-1].cause
+    [seen] = row.accounts
+    assert (seen.account, bool(seen.problem)) == ("", True)
+
+
+COMMENT = ("github/repos/acme/app/issues/7/comments", {"body": "Seen."})
+OTHERS = ("github/repos/acme/other/issues/7/comments", {"body": "Seen."})
+
+
+@pytest.mark.parametrize(
+    ("calls", "required", "missing"),
+    [
+        ([OTHERS], True, True),
+        ([OTHERS], False, False),
+        ([COMMENT, OTHERS], True, False),
+        ([COMMENT, COMMENT], True, False),
+        ([], True, False),
+    ],
+)
+async def test_a_required_tool_that_was_only_denied_fails_the_run(
+    town: Town, calls: list[tuple[str, dict[str, Any]]], required: bool, missing: bool
+) -> None:
+    front: dict[str, Any] = {
+        "connectors": {"github": {"tools": ["create_comment"], "required": ["create_comment"] if required else []}},
+        "may": [{"github": {"tool": "create_comment", "repos": ["acme/app"], "max": 1}}],
+        "expect": [{"file": {"path": "send.py", "min_bytes": 1}}],
+    }
+    row = await town.bench.run(town.routine(*calls, **front))
+    found = [each.finding.message for each in row.findings if each.finding.code == "required_missing"]
+    assert ["`create_comment` of github was denied" in each for each in found] == [True] * missing
+    assert (row.outcome == "failed") is missing, row.reason

@@ -15,6 +15,7 @@ from tickover.app import RunRequest
 from tickover.core.allowlist import Allowlist, least
 from tickover.core.event import HostReached
 from tickover.testing import localhost
+from tickover.testing.absent import absent
 from tickover.testing.localhost import entry, serving, url
 from tickover.testing.sandbox import until
 from tickover.testing.upstream import Upstream
@@ -59,7 +60,7 @@ def denials(bench: Bench) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_client_reaches_what_is_listed(bench: Bench, double: Upstream, client: str) -> None:
     if shutil.which(CLIENTS[client].split()[0]) is None:
-        pytest.skip("it is not on this machine")
+        absent(f"there is no {client} on this machine")
     configure(bench, double)
     script = CLIENTS[client].replace("URL", url(double))
     row = await bench.run(bench.routine(script, environment=environment(double)))

@@ -15,6 +15,7 @@ from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
 from tickover.core.run import fold
 from tickover.testing.localhost import configure, serving, url
+from tickover.testing.oauth import TokenEndpoint
 from tickover.testing.upstream import Seen, Talk, Upstream
 
 if TYPE_CHECKING:
@@ -115,6 +116,27 @@ async def test_a_replay_says_the_same_twice_dials_nothing_and_proves_nothing(ben
         assert each.now.usage.calls == 0
     ended = [event.data["record"] for event in one if event.type == "receipt_ended"]
     assert {each["why"] for each in ended} == {"answered from a recording: nothing left"}
+
+
+async def test_no_token_is_asked_for_in_a_replay(bench: Bench) -> None:
+    endpoint = TokenEndpoint()
+    async with serving(endpoint.resource) as double, serving(endpoint.handler) as auth:
+        configure(bench.tickover.home, [double, auth])
+        file = bench.tickover.home / "tickover.yaml"
+        oauth = {"grant": "client-credentials", "token_url": f"{url(auth)}/token", "client_id": endpoint.client}
+        known = {"site": {"kind": "oauth", "hosts": [f"localhost:{double.port}"], "oauth": oauth}}
+        file.write_text(json.dumps({**json.loads(file.read_text()), "credentials": known}))
+        bench.tickover.secrets.set("site", endpoint.secret.encode(), by="owner")
+        row = await bench.run(routine(bench, double), record=True)
+        recorded = transcript(bench.events)
+        assert (len(endpoint.asked), len(double.seen)) == (1, 2), bench.said()
+        assert row.cassette is not None
+        assert b"token-1" not in cassette(bench, row.cassette.digest)[0]
+        bench.tickover.secrets.remove("site")
+        compared, events = await replay(bench, row.id)
+        assert (len(endpoint.asked), len(double.seen)) == (1, 2)
+    assert transcript(events) == recorded
+    assert compared.as_recorded, compared.now.drifts
 
 
 async def test_what_is_asked_otherwise_is_drift_and_what_nobody_recorded_is_refused(bench: Bench) -> None:

@@ -71,6 +71,19 @@ async def test_a_loop_is_replayed_without_its_model(bench: Bench, wire: str) -> 
     await recorded_twice(bench, turns, agent="loop", model=at)
 
 
+async def test_a_stop_gate_is_judged_again_and_is_no_evidence(bench: Bench) -> None:
+    def writes(content: str) -> dict[str, Any]:
+        return {"text": "Counting.", "tools": [{"name": "write", "input": {"path": "count.txt", "content": content}}]}
+
+    gated = [{"command": {"run": "python3 count.py", "stop_gate": {"says": "Count again."}}}]
+    at = {"name": "scripted", "url": "MODEL", "wire": "anthropic"}
+    turns: Turns = [writes("2\n"), {"text": "Done."}, writes("3\n"), {"text": "Done."}]
+    second = await recorded_twice(bench, turns, agent="loop", model=at, expect=gated)
+    judged = [[str(each.result) for each in gate.checks] for gate in second.now.gates]
+    assert judged == [["fail"], ["pass"]]
+    assert {str(each.evidence_class) for each in second.now.evidence} == {"claim"}
+
+
 REAL = {
     "claude-code": ("claude-code@2.1.197", {"ANTHROPIC_BASE_URL": "MODEL"}, "Bash", {"command": "echo 3 > count.txt"}),
     "codex": ("codex@0.169.0", {"OPENAI_BASE_URL": "MODEL/v1"}, "exec_command", {"cmd": "echo 3 > count.txt"}),

@@ -104,7 +104,7 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         if sent.path == "/callback":
             assert (told["type"], told["data"]["run"], told["data"]["outcome"]) == (
                 "run.finished",
-                last["id"],
+                last["data"]["id"],
                 "verified",
             )
         else:

@@ -67,7 +67,10 @@ async def test_what_may_be_called_once_is_called_once_and_receipted() -> None:
         assert made.last["result"]["structuredContent"] == {"id": 7, "title": "a"}
         assert (await face.call("create_issue", project="ops", title="b")).reason == "max"
         assert (await face.call("delete_project")).reason == "mcp_not_offered"
-        [receipt] = await face.ledger.ended()
+        listed, receipt = await face.ledger.ended(2)
+    assert listed.ended
+    assert listed.ended.response_json
+    assert listed.ended.response_json.value == {"tools": ["search", "create_issue"]}
     assert double.calls() == [("create_issue", {"project": "ops", "title": "a"})]
     begun, ended = receipt.begun, receipt.ended
     assert ended

@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,10 @@ from tickover.core.target import Target
 from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.client import ClientSession, GatewayClient
 from tickover.gateway.fence import boot_time
-from tickover.gateway.session import GatewayGone, Passport
+from tickover.gateway.loop import NAMES
+from tickover.gateway.secrets import seal
+from tickover.gateway.session import GatewayGone, Passport, Sealed
+from tickover.gateway.values import key_of_instance
 from tickover.testing.sandbox import until
 from tickover.testing.upstream import Handler, Seen, Talk, Upstream, say_ok, upstream
 from tickover.testing.witness import KeptWitness
@@ -59,12 +62,13 @@ class Desk:
         writes: bool = False,
         seconds: float = LONG,
         head: Head | None = None,
+        sealed: Mapping[str, Sealed] | None = None,
     ) -> tuple[ClientSession, int]:
         """Open a session, and return it with the port of its proxy."""
         assert self.double.authority is not None
         passport = Passport(
             run, 1, Identity.AGENT, self.egress(writes=writes), boot_time() + seconds, head=head,
-            roots=self.double.authority.pem,
+            roots=self.double.authority.pem, sealed=sealed or {},
         )  # fmt: skip
         session = await self.gateway.open(passport, witness)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -75,9 +79,16 @@ class Desk:
         return session, port
 
     async def ask(
-        self, session: ClientSession, port: int, method: str = "GET", path: str = "/", *, host: str = ""
+        self,
+        session: ClientSession,
+        port: int,
+        method: str = "GET",
+        path: str = "/",
+        *,
+        host: str = "",
+        whole: bool = False,
     ) -> str:
-        """Ask the upstream through a session's proxy; return the status line, or how it ended."""
+        """Ask the upstream through a session's proxy; return the status line, or how it ended; or all that it says."""
         assert self.double.authority is not None
         context = ssl.create_default_context(cadata=(session.authority + self.double.authority.pem).decode())
         try:
@@ -94,7 +105,7 @@ class Desk:
                 f"{method} {path} HTTP/1.1\r\nhost: {HOST}:{self.double.port}\r\nconnection: close\r\n{body}\r\n".encode()
             )
             writer.write(b"hi" if body else b"")
-            line = (await reader.readuntil(b"\r\n")).decode().strip()
+            line = (await (reader.read() if whole else reader.readuntil(b"\r\n"))).decode().strip()
             writer.close()
             return line
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -102,8 +113,8 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, handler: Handler = say_ok) -> AsyncIterator[Desk]:
-    gateway = GatewayClient(str(tmp_path / "key"))
+async def desk(tmp_path: Path, handler: Handler = say_ok, *, loop: str = "") -> AsyncIterator[Desk]:
+    gateway = GatewayClient(str(tmp_path / "key"), loop=loop)
     try:
         async with upstream(HOST, handler, authority=RunAuthority("double", now=datetime.now(UTC))) as double:
             yield Desk(gateway, double)
@@ -111,8 +122,9 @@ async def desk(tmp_path: Path, handler: Handler = say_ok) -> AsyncIterator[Desk]
         await gateway.close()
 
 
-async def test_what_is_listed_passes_and_what_is_not_is_told(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
+@pytest.mark.parametrize("loop", NAMES)
+async def test_what_is_listed_passes_and_what_is_not_is_told(tmp_path: Path, loop: str) -> None:
+    async with desk(tmp_path, loop=loop) as at:
         witness = KeptWitness()
         session, port = await at.open(witness)
         assert await at.ask(session, port) == "HTTP/1.1 200 OK"
@@ -161,6 +173,30 @@ async def test_a_write_without_a_journal_does_not_leave(tmp_path: Path) -> None:
         assert at.double.seen == []
         await asyncio.wait_for(session.close(), 60)
         assert witness.links == []
+
+
+TOKEN = "tok-0123456789abcdefghij"
+
+
+@pytest.mark.parametrize("holder", ["run-1", "run-2", None])
+async def test_a_token_that_another_session_holds_is_not_read_from_a_server_that_says_it(
+    tmp_path: Path, holder: str | None
+) -> None:
+    async def tell(seen: Seen, talk: Talk) -> None:
+        await talk.answer(TOKEN.encode())
+
+    async with desk(tmp_path, tell) as at:
+        key = key_of_instance(str(tmp_path / "key"))
+        sealed = {"git": Sealed("git", seal(key, name="git", kind="git", value=TOKEN.encode()))}
+        other = None
+        if holder:
+            other, _ = await at.open(KeptWitness(), run=holder, sealed=sealed)
+        agent, port = await at.open(KeptWitness(), writes=True)
+        assert (TOKEN in await at.ask(agent, port, whole=True)) == (holder is None)
+        if other is not None:
+            await other.close()
+            assert TOKEN in await at.ask(agent, port, whole=True), "nobody holds it any more"
+        await agent.close()
 
 
 async def test_two_sandboxes_of_a_run_share_one_chain(tmp_path: Path) -> None:
@@ -214,8 +250,11 @@ async def test_a_renewed_lease_goes_on(tmp_path: Path) -> None:
         await session.close()
 
 
-async def test_a_gateway_that_was_stopped_past_the_lease_lets_nothing_out_when_it_goes_on(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
+@pytest.mark.parametrize("loop", NAMES)
+async def test_a_gateway_that_was_stopped_past_the_lease_lets_nothing_out_when_it_goes_on(
+    tmp_path: Path, loop: str
+) -> None:
+    async with desk(tmp_path, loop=loop) as at:
         session, port = await at.open(KeptWitness())
         assert await at.ask(session, port) == "HTTP/1.1 200 OK"
         pid = at.gateway.pid
@@ -304,6 +343,35 @@ async def test_nobody_looks_into_its_memory_or_environment(tmp_path: Path) -> No
             with pytest.raises(PermissionError):
                 os.readlink(f"/proc/{pid}/exe")
         await session.close()
+
+
+async def test_it_leaves_no_core_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    home = tmp_path / "home"
+    home.mkdir()
+    async with desk(home) as at:
+        monkeypatch.chdir(tmp_path)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # what the process gets from us
+        try:
+            witness = KeptWitness()
+            session, _ = await at.open(witness)
+            pid = at.gateway.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGABRT)
+            await asyncio.wait_for(session.gone.wait(), 60)
+        finally:
+            resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+        await session.close()
+    assert os.listdir(tmp_path) == ["home"]
+    pattern = core_pattern()
+    if hard and "/" not in pattern and "|" not in pattern:  # the twin shows that one would be found here
+        twin = "import os; from resource import *; setrlimit(RLIMIT_CORE, (getrlimit(RLIMIT_CORE)[1],) * 2); os.abort()"
+        subprocess.run([sys.executable, "-c", twin], check=False, stderr=subprocess.DEVNULL)  # noqa: ASYNC221
+        assert len(os.listdir(tmp_path)) == 2
+
+
+def core_pattern() -> str:
+    return Path("/proc/sys/kernel/core_pattern").read_text().strip()
 
 
 def key_mode(path: Path) -> int:

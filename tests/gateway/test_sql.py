@@ -36,6 +36,9 @@ class Password:
         assert name == "shop-db"
         return self._value.encode()
 
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """Do nothing: it does not grow old."""
+
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[Database]:

@@ -19,6 +19,9 @@ class Tape(asyncio.Transport):
         self.written = bytearray()
         self.ended = False
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0, "what is written is sent at once, or known not to be"
+
     def is_closing(self) -> bool:
         return not self.open
 

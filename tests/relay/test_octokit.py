@@ -18,6 +18,7 @@ from tickover.core.trigger import EventTrigger, Trigger, TriggerItem
 from tickover.relay.base import Accepted, Delivery, Refused
 from tickover.relay.providers import PROVIDERS
 from tickover.relay.receive import receive
+from tickover.testing.absent import absent
 from tickover.testing.octokit import AbsentError, Example, examples
 
 pytestmark = pytest.mark.slow
@@ -30,7 +31,7 @@ def every() -> list[Example]:
     try:
         return examples()
     except AbsentError as error:
-        pytest.skip(str(error))
+        absent(str(error))
 
 
 def signed(example: Example) -> Delivery:

@@ -2,7 +2,8 @@
 
 The runner (`inside/acp.py`) starts `argv`, opens one session and gives it one prompt: the routine's body, the skill's
 text or the task, the input block. What the program needs (an installation, a key's placeholder, its model's host) the
-routine says, in `environment`: this adapter knows none of it. The protocol tells no cost, and of tokens nothing.
+routine says, in `environment`: this adapter knows none of it. The protocol tells no cost, of tokens nothing, nor which
+tools of an MCP server the agent found.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Agent:
         if not task.argv or not task.argv[0]:
             raise UsageError("agent.no_argv", "`agent: acp` needs `argv`, the program and its arguments")
         told: dict[str, JsonValue] = {"argv": [*task.argv], "cwd": task.workspace, "prompt": PROMPT}
+        if task.offers:
+            told["servers"] = {offer.name: offer.url for offer in task.offers}
         if task.bell:
             told["bell"] = [*ring(task)]
         parts = [operators_words(task), first_turn(task)]
@@ -70,4 +73,4 @@ class Agent:
         return AgentPlan(argv=argv, env=environment(task), files=files, cwd=task.workspace)
 
     def parser(self, task: AgentTask) -> Parser:
-        return LoopParser(task.output_limit, "")
+        return LoopParser(task.output_limit, "", task.offers, acp=True)

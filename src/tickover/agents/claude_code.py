@@ -96,6 +96,8 @@ class Agent:
                 hint="tickover agent install claude-code@VERSION",
             )
         own = {"ANTHROPIC_BASE_URL": task.model_url} if task.model_url else {}
+        if task.offers:
+            own["ENABLE_TOOL_SEARCH"] = "false"  # else a server's tools may be left out of what the model is offered
         return AgentPlan(
             argv=("/bin/bash", _START, task.program, *_flags(task)),
             env={**environment(task), **_ENVIRONMENT, **own},

@@ -1,9 +1,10 @@
 """The agent `loop`: a small loop of our own around any model that speaks Anthropic's or OpenAI's API.
 
-The runner (`inside/loop.py`, standard library only) has the tools bash, read, write, report, and output where a check
-asks for a result. The routine's body is the system prompt, with AGENTS.md of the *trusted* commit after it; then comes
-the skill's text or the task, then the input block. It forgets nothing and shortens nothing: it is for short work. The
-key inside is a placeholder. The gateway puts the real one in.
+The runner (`inside/loop.py`, standard library only) has the tools bash, read, write, report, output where a check asks
+for a result, and those of the MCP servers it is offered (`inside/mcp_client.py`). The routine's body is the system
+prompt, with AGENTS.md of the *trusted* commit after it; then comes the skill's text or the task, then the input block.
+It forgets nothing and shortens nothing: it is for short work. The key inside is a placeholder. The gateway puts the
+real one in.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tickover.core.network import Reach
 PLACEHOLDER: Final = "placeholder-of-tickover"
 RUNNER: Final = f"{OURS}/loop.py"
 TASK: Final = f"{OURS}/loop.json"
+_CLIENT: Final = f"{OURS}/mcp_client.py"
 _PROMPT: Final = f"{OURS}/prompt.md"
 _SKILL: Final = f"{OURS}/skill"
 _CALLS: Final = {"anthropic": "/v1/messages", "openai": "/chat/completions"}
@@ -38,8 +40,8 @@ _HINT: Final = "model: {name: NAME, url: URL, wire: anthropic}; or openai"
 
 
 @cache
-def _runner() -> bytes:
-    return resources.files("tickover.agents.inside").joinpath("loop.py").read_bytes()
+def _inside(name: str) -> bytes:
+    return resources.files("tickover.agents.inside").joinpath(name).read_bytes()
 
 
 class Agent:
@@ -51,7 +53,7 @@ class Agent:
 
     @property
     def build(self) -> str:
-        return f"loop@{hashlib.sha256(_runner()).hexdigest()[:12]}"
+        return f"loop@{hashlib.sha256(_inside('loop.py') + _inside('mcp_client.py')).hexdigest()[:12]}"
 
     def reach(self, env: Mapping[str, str], model: ModelAt = AGENTS_OWN) -> Reach:
         del env
@@ -70,7 +72,7 @@ class Agent:
         )
 
     def parser(self, task: AgentTask) -> Parser:
-        return LoopParser(task.output_limit, task.model_at.name)
+        return LoopParser(task.output_limit, task.model_at.name, task.offers)
 
 
 def _files(task: AgentTask) -> dict[str, bytes]:
@@ -85,16 +87,19 @@ def _files(task: AgentTask) -> dict[str, bytes]:
         "report": f"{task.workspace}/{REPORT_FILE}",
         "output": OUTPUT,
         "schema": _schema(task.schema),
+        **({"servers": {offer.name: offer.url for offer in task.offers}} if task.offers else {}),
     }
     if task.bell:
         told["bell"] = [*ring(task)]
     files = {
-        RUNNER: _runner(),
+        RUNNER: _inside("loop.py"),
         TASK: json.dumps(told, indent=2).encode() + b"\n",
         _PROMPT: first_turn(task).encode("utf-8", "replace"),
         **input_files(task),
         **ringer(task),
     }
+    if task.offers:
+        files[_CLIENT] = _inside("mcp_client.py")
     if task.skill is not None:
         files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}
     return files

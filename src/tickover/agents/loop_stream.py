@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tickover.agents.base import AgentExit, AgentFact, Stream
+from tickover.agents.base import AgentExit, AgentFact, Offer, Stream
+from tickover.agents.connectors import connection_findings, connector_findings
 from tickover.agents.ending import ended
 from tickover.agents.lines import JsonLines, answered, called, count, names, said, short
 from tickover.agents.toolbook import ToolBook
@@ -20,12 +21,16 @@ _OVERLOADED = {429, 500, 502, 503, 504, 529}
 
 
 class LoopParser:
-    """Reads one run of the loop."""
+    """Reads one run of the loop, or with `acp` of one that never says which tools its servers have."""
 
-    def __init__(self, output_limit: int, model: str) -> None:
+    def __init__(self, output_limit: int, model: str, offers: tuple[Offer, ...] = (), *, acp: bool = False) -> None:
         self._lines = JsonLines(b'{"tickover"', self._take, output_limit)
         self._model = model
         self._tools = ToolBook()
+        self._offers = offers
+        self._acp = acp
+        self._states: dict[str, str] = {}
+        self._offered: tuple[str, ...] = ()
         self._ready = False
         self._end: dict[str, Any] | None = None
 
@@ -36,12 +41,19 @@ class LoopParser:
         return self._lines.log.flush()
 
     def finish(self, exit_: AgentExit) -> list[AgentFact]:
-        facts = [*self._lines.finish(), *self._tools.findings()]
+        facts = [*self._lines.finish(), *self._connectors(), *self._tools.findings()]
         if self._end is None and exit_.reason in {"exited", "signalled"}:
             facts.append(FindingReported.of(found(FindingCode.NO_RESULT_EVENT)))
         failure, cause = self._failure()
         finished = ended(exit_, failure=failure, cause=cause)
         return [*facts, finished.model_copy(update={"said": short((self._end or {}).get("why"), 64)})]
+
+    def _connectors(self) -> list[FindingReported]:
+        if not self._offers or not self._ready:
+            return []
+        if self._acp:
+            return connection_findings(self._offers, self._states)
+        return connector_findings(self._offers, self._states, self._offered)
 
     def _failure(self) -> tuple[str, CauseCode | None]:
         if self._end is None:
@@ -59,11 +71,15 @@ class LoopParser:
             case {"tickover": "ready", "model": str(model)}:
                 first, self._ready = not self._ready, True
                 version, session = short(message.get("version"), 64), short(message.get("session"), 64)
-                tools = names(message.get("tools"), 20)
+                tools = names(message.get("tools"))
+                self._offered = self._offered or tools
                 ready = AgentReady(version_said=version, model=short(model, 128), session=session, tools=tools)
                 return [ready] if first else []
             case {"tickover": "text", "text": str(text)}:
                 return said(text)
+            case {"tickover": "servers", "states": dict(states)}:
+                self._states = self._states or {str(name): short(state) for name, state in states.items()}
+                return []
             case {"tickover": "call", "id": str(name), "tool": str(tool)}:
                 return [self._tools.call(called(name, tool, message.get("arguments")))]
             case {"tickover": "result", "id": str(name), "ok": bool(ok), "text": str(text)}:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pydantic import JsonValue
 
 from tickover.agents.base import Offer
+from tickover.agents.connectors import plain
 from tickover.core.event import AgentToolCall, AgentToolResult, FindingReported
 from tickover.core.finding import FindingCode, found
 from tickover.core.text import one_line
@@ -19,7 +20,7 @@ class ToolBook:
     """The calls of one attempt. Bounded: an agent may call without end."""
 
     def __init__(self, offers: Iterable[Offer] = (), form: str = "mcp__{connector}__{tool}") -> None:
-        self._required = {form.format(connector=o.name, tool=tool) for o in offers for tool in o.required}
+        self._required = {plain(form.format(connector=o.name, tool=tool)) for o in offers for tool in o.required}
         self._open: dict[str, str] = {}
         self._failed: dict[str, tuple[str, str]] = {}
         self._failures: Counter[str] = Counter()

@@ -58,7 +58,7 @@ def _receipt_json(receipt: Receipt) -> dict[str, Any]:
 
 def _call(receipt: Receipt) -> tuple[Cell, ...]:
     begun, ended = receipt.begun, receipt.ended
-    port = "" if begun.port == PORTS.get(begun.scheme) else f":{begun.port}"
+    port = "" if begun.port == PORTS.get(begun.scheme, 0) else f":{begun.port}"
     query = f"?{begun.query}" if begun.query else ""
     request = f"{begun.method} {begun.scheme}://{begun.host}{port}{begun.path}{query}"
     amounts: tuple[Cell, ...] = ("-", "-", "-")

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from tickover.cli.blocks import Block, Cell, Ink, Line, Quote, Table
 from tickover.cli.words import ago, counted, size, span
 from tickover.core.cause import CAUSES, Cause
+from tickover.core.event import AccountSeen
 from tickover.core.evidence import CheckFact, CheckResult, EvidenceClass
 from tickover.core.finding import Finding
-from tickover.core.row import AttemptRow, GateRow, RunRow, UsageRow
+from tickover.core.row import AccountRow, AttemptRow, GateRow, RunRow, UsageRow
 from tickover.core.status import ENDED, LIVE, Execution, Outcome
 from tickover.core.text import one_line
 
@@ -222,6 +223,13 @@ def _sandbox(row: RunRow) -> list[Block]:
     return [Table(tuple(lines))]
 
 
+def account_text(seen: AccountRow | AccountSeen) -> str:
+    """Return who acts at a place, in one line."""
+    who = seen.account or ("nobody knows whom" if seen.problem else "the owner of it")
+    why = f": {seen.problem}" if seen.problem else ""
+    return f"{seen.place}: {one_line(who, 200)}, by the credential {seen.credential}{one_line(why, 200)}"
+
+
 def usage_text(usage: UsageRow) -> str:
     """Return what models took, in one line; an agent's own word for it says so."""
     prompt = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
@@ -246,6 +254,7 @@ def _about(row: RunRow, now: float) -> Iterator[tuple[Cell, ...]]:
         yield ("input", f"{name} = {value}")
     if row.agent_build:
         yield ("agent", row.agent_build)
+    yield from (("acts as", account_text(each)) for each in row.accounts)
     if row.usage != UsageRow():
         yield ("model", usage_text(row.usage))
     if row.cassette is not None:

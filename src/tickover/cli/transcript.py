@@ -9,10 +9,11 @@ from typing import Final
 
 from tickover.cli.blocks import Block, Cell, Ink, Line, Quote
 from tickover.cli.output import Screen, json_text
-from tickover.cli.show import cause_lines, check_table, finding_table, headline, process
+from tickover.cli.show import account_text, cause_lines, check_table, finding_table, headline, process
 from tickover.cli.words import size, span
 from tickover.core.cause import Cause
 from tickover.core.event import (
+    AccountSeen,
     AgentFinished,
     AgentOutput,
     AgentReady,
@@ -158,6 +159,11 @@ class Transcript:
         connectors = ", ".join(f"{name} {state}" for name, state in fact.connectors.items())
         words = " ".join(filter(None, (fact.version_said, fact.model, connectors)))
         self._row(Ink(f"ready      {words}", "dim"))
+
+    @_fact.register
+    def _(self, fact: AccountSeen, event: JournalEvent) -> None:
+        del event
+        self._row("acts as  ", Ink(account_text(fact), "warn" if fact.problem else "dim"))
 
     @_fact.register
     def _(self, fact: AgentOutput, event: JournalEvent) -> None:

@@ -120,7 +120,14 @@ async def serve(
     def report(what: str, error: BaseException) -> None:
         out.show(Line(f"{what}: {one_line(str(error), 400)}"))
 
-    async with tickover.server(noticed=noticed, report=report) as server:
+    tracing = tickover.tracing(report)
+
+    def heard(notice: Notice) -> None:
+        noticed(notice)
+        if tracing is not None:
+            tracing.noticed(notice)
+
+    async with tracing or nullcontext(), tickover.server(noticed=heard, report=report) as server:
         with told:
             async with face(tickover, server) as standing:
                 out.show(Line(_hello(tickover, server)))

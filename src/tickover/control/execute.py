@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TypeVar
 
+from tickover.control.account import tell_accounts
 from tickover.control.condition import only_if
 from tickover.control.dispatch import Accepted
 from tickover.control.failure import Ended, Skipped, ended_by, refusal, told
@@ -28,6 +29,7 @@ from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.recording import Taping
+from tickover.control.required import tools_missing
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
 from tickover.control.walk import Walk
@@ -43,9 +45,10 @@ from tickover.core.event import (
     RunSkipped,
     VerdictReached,
 )
-from tickover.core.finding import FindingCode, found
+from tickover.core.finding import Finding, FindingCode, found
 from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside, unknown_writes
+from tickover.core.required import required_missing
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
@@ -142,6 +145,9 @@ class Attempt:
             if not self.house.offline:  # where nothing leaves, nothing is asked for
                 await require_grants(self.house, self.accepted)
             await self.ways.learn()
+            if not self.house.offline:  # nobody acts as anybody
+                accounts = tell_accounts(self.house, self.routine, self.record, self.kept, self.ways)
+                await self.walk.unless_cancelled(accounts)
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record, self.kept))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
@@ -191,7 +197,8 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
-        await self.record.add(*map(FindingReported.of, (*findings_outside(row, self.routine), *repaired(row))))
+        unasked = [*findings_outside(row, self.routine), *repaired(row), *await self._required(row)]
+        await self.record.add(*map(FindingReported.of, unasked))
         row = self.record.row()
         verdict = decide(
             self.judge.contract,
@@ -209,6 +216,17 @@ class Attempt:
         )
         await self.record.add(reached)
         return verdict.outcome
+
+    async def _required(self, row: RunRow) -> list[Finding]:
+        """Find the tools that the routine requires and the agent did not have: of services, and of MCP servers."""
+        if not any(each.required for each in self.routine.connectors.values()):
+            return []
+        instance = await asyncio.to_thread(self.house.instance)
+        services = required_missing(row, self.routine, instance.connectors)
+        if any(each.code is FindingCode.REQUIRED_MISSING for each in row.findings_of_attempt()):
+            return [*services]
+        journal, servers = self.house.store.journal, self.ways.agent.servers
+        return [*services, *await asyncio.to_thread(tools_missing, journal, self.record.run, self.number, servers)]
 
     async def _again(self, cause: Cause | None, outcome: Outcome) -> Retry | None:
         retry = self.routine.retry

@@ -33,6 +33,7 @@ _BY_PREFIX: dict[str, CauseCode] = {
     "setup": CauseCode.SETUP_FAILED,
     "layer": CauseCode.SETUP_FAILED,
     "credential": CauseCode.PREFLIGHT,
+    "connector": CauseCode.PREFLIGHT,
     "secret": CauseCode.PREFLIGHT,
     "secrets": CauseCode.PREFLIGHT,
     "input": CauseCode.BAD_INPUT,

@@ -11,7 +11,7 @@ from tickover.control.house import House
 from tickover.control.registry import is_pushed
 from tickover.core.errors import TickoverError
 from tickover.core.grant import NotGrantedError, asks_of, waiting
-from tickover.core.instance import credentials_of, read_by_checks
+from tickover.core.instance import credentials_of, read_by_checks, stored_for
 from tickover.store.base import SecretNotFoundError
 
 BY_HAND = "manual"
@@ -39,7 +39,7 @@ def _require(house: House, accepted: Accepted) -> None:
     missing = waiting(asks_of(routine, instance), granted, foreground=by_hand)
     if missing:
         raise NotGrantedError(routine.name, routine.name if folder == PUSHED else folder, missing)
-    for name in {**credentials_of(routine, instance), **read_by_checks(routine, instance)}:
+    for name in stored_for({**credentials_of(routine, instance), **read_by_checks(routine, instance)}, instance):
         known = instance.credentials.get(name)
         try:
             secret = house.store.secrets.get(name)

@@ -36,6 +36,8 @@ from tickover.core.event import (
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
 from tickover.core.network import WEB_PORTS, Asked, NetworkPolicy, Preset, policy_of
+from tickover.core.program import Program
+from tickover.core.program_way import program_egress_of, programs_of
 from tickover.core.receipt import Begun, Head, Identity, Link, counts_of
 from tickover.core.sql import SqlQuestion
 from tickover.core.status import Phase
@@ -54,7 +56,7 @@ from tickover.gateway.session import (
     Sealed,
     Session,
 )
-from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec
+from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec, Talking
 
 _BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -186,6 +188,15 @@ class Ways:
         """What the checks may send: they read, and no more."""
         return verifier_egress_of(self._routine, self._instance, self._presets)
 
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        """The MCP servers of the agent that are programs, by name. A replay starts none: nothing is asked of them."""
+        return {} if self._house.offline else programs_of(self.agent, self._instance)
+
+    def program(self, name: str) -> Egress:
+        """Return what such a program may send. Raises DefinitionErrors."""
+        return program_egress_of(name, self.programs[name], self._instance, self._presets)
+
     @asynccontextmanager
     async def registries(self) -> AsyncIterator[Way]:
         """Yield the way out of an agent's installation: it reads from this machine's registries of packages."""
@@ -273,6 +284,11 @@ class Way:
             raise
         self._started.append(sandbox)
         return sandbox
+
+    async def attach(self, server: str, talking: Talking) -> None:
+        """Let the sandboxes of this way ask an MCP server that is a program. Raises GatewayGone."""
+        session = await self._opened()
+        await session.attach(server, talking.stdin, talking.stdout)
 
     async def report(self) -> BackendReport:
         return await self._house.backend.report()
@@ -394,5 +410,5 @@ async def passport_of(house: House, record: Scribe, kept: Holder, identity: Iden
 
 def sealed_of(house: House, egress: Egress) -> dict[str, Sealed]:
     """Return the credentials that may be put into requests, as they are stored. Raises SecretNotFoundError."""
-    records = [house.store.secrets.get(name) for name in egress.forms]
+    records = [house.store.secrets.get(name) for name in egress.values]
     return {each.name: Sealed(each.kind, each.sealed) for each in records}

@@ -27,7 +27,14 @@ from tickover.core.connector import connected
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
-from tickover.core.instance import Instance, checks_of, page_egress_of, read_back_of, verifier_egress_of
+from tickover.core.instance import (
+    Instance,
+    account_egress_of,
+    checks_of,
+    page_egress_of,
+    read_back_of,
+    verifier_egress_of,
+)
 from tickover.core.receipt import Identity
 from tickover.core.target import TargetError
 from tickover.gateway.certificates import system_roots
@@ -69,10 +76,23 @@ async def read_connector(
     return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
 
 
+async def ask_connector(
+    house: House, record: Recorder, kept: Kept, instance: Instance, name: str, credential: str, path: str
+) -> HttpAnswer:
+    """Read `path` below a connector's address with this credential. Raises as `get_page` does."""
+    if house.offline:
+        raise offline(name)
+    egress = account_egress_of(name, credential, instance, house.presets())
+    address = connected(name, instance.connectors, name).url + path
+    return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
+
+
 async def count_rows(
     house: House, routine: Routine, record: Recorder, kept: Kept, name: str, query: str, values: tuple[str, ...]
 ) -> int:
     """Ask a database how many rows a query has. Raises TickoverError (`sql.*`), GatewayGone, DefinitionErrors."""
+    if house.offline:
+        raise offline(name)
     instance = await asyncio.to_thread(house.instance)
     egress = read_back_of(routine, instance, house.presets())[name]
     settings = instance.connectors[name].sql

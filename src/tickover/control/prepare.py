@@ -23,6 +23,7 @@ from tickover.control.keep import Kept
 from tickover.control.network import Ways
 from tickover.control.outreach import resolve_refs
 from tickover.control.record import Recorder
+from tickover.control.servers import server_layers
 from tickover.control.walk import Walk
 from tickover.core.cassette import Pinned
 from tickover.core.definition import Routine
@@ -81,6 +82,8 @@ class Prepared:
     folders: Folders
     program: str
     """The agent's installed program inside; "" for one that needs none."""
+    servers: Mapping[str, tuple[Path, ...]]
+    """The layers of each MCP server that is a program."""
     state: str | None
     """Digest of the state the run began from; None: there was none, or the routine keeps none."""
 
@@ -202,6 +205,10 @@ async def prepare(
         async with walk.timed(Phase.LAYER):
             layer = await walk.unless_cancelled(_layer(house, routine, resolved, folders, record, ways, teardown))
             layers = (*layers, layer)
+    servers = {}
+    for name, server in ways.programs.items():
+        async with walk.timed(Phase.LAYER):
+            servers[name] = await walk.unless_cancelled(server_layers(house, server, folders, ways, teardown))
     async with walk.timed(Phase.CLONE):
         current = _state(house, accepted) if routine.state else None
         state = await unpack(folders, current, house.blobs.open) if routine.state else None
@@ -215,7 +222,7 @@ async def prepare(
                 )
             )
         )
-    return Prepared(resolved, layers, workspace, folders, program, current)
+    return Prepared(resolved, layers, workspace, folders, program, servers, current)
 
 
 async def _layer(

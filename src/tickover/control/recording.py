@@ -127,6 +127,8 @@ def _tunnelled(house: House, run: str, egress: Egress) -> dict[str, None]:
     while page := house.store.journal.read(run, after):
         after = page[-1].seq
         for fact in (decode(event) for event in page if event.type == "host_reached"):
-            if isinstance(fact, HostReached) and egress.policy.judge(fact.host, fact.port).route is Route.TUNNEL:
+            if not isinstance(fact, HostReached) or fact.identity is not Identity.AGENT:
+                continue
+            if egress.policy.judge(fact.host, fact.port).route is Route.TUNNEL:
                 found[f"{fact.host}:{fact.port}"] = None
     return found

@@ -16,6 +16,7 @@ from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
+from tickover.control.servers import beside
 from tickover.control.verify import Judge
 from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
@@ -100,6 +101,7 @@ async def work(
     )
     way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
     way.bell = gate.rung if gate is not None else None
+    servers = await teardown.enter_async_context(beside(way, ways, prepared.servers, record))
     sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
     if gate is not None:
@@ -121,6 +123,7 @@ async def work(
             await sandbox.kill()
         await asyncio.gather(reader, flusher)
         ended = await sandbox.wait()
+        await servers.aclose()
         await way.close()  # what it saw is in the journal before anything is judged
         if way.broken.is_set():
             stopped = "cut off"

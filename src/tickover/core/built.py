@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from tickover.core.check import Check, Gated
-from tickover.core.connector import KINDS
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
 from tickover.core.gate import AGENTS as GATED
@@ -98,13 +97,6 @@ def _observes(routine: Routine) -> Iterator[str]:
         yield "environment.network"
 
 
-def _connectors(routine: Routine) -> Iterator[str]:
-    """Places of what must be there where nobody lists what is: an MCP server lists its tools."""
-    for name, connector in routine.connectors.items():
-        if name in KINDS and connector.required:
-            yield f"connectors.{name}.required"
-
-
 def _unmetered(routine: Routine) -> Iterator[str]:
     """Places of a budget whose agent asks its model in a way of its own, so that nobody counts."""
     if routine.agent_name == "acp":
@@ -119,7 +111,6 @@ NOT_BUILT: tuple[Need, ...] = (
     *(Need(key, EVERY, _given(key)) for key in ("isolation",)),
     Need("environment.base", EVERY, _base),
     Need("environment.network: observe", SERVER, _observes),
-    Need("connectors.NAME.required", EVERY, _connectors),
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
     Need("stop_gate", EVERY, _stop_gates),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Annotated, Any, Final, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tickover.core.check import Check, GitHubCheck, SlackCheck, SqlCheck
@@ -30,6 +30,8 @@ from tickover.core.text import one_line
 
 REPO: Final = re.compile(r"[A-Za-z0-9-]{1,39}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 """OWNER/NAME of a repository, as GitHub spells it."""
+
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 
 Address = Annotated[
     str,
@@ -90,12 +92,55 @@ KINDS: Final[Mapping[str, Kind]] = {
 """Connector -> what is known of it."""
 
 
+Key = Annotated[str, Form(r"[a-z][a-z0-9_]{0,63}", "1 to 64 of a-z, 0-9 and _")]
+
+
+class ToolSettings(Strict):
+    """A call of an own service that changes something: `{key}` in its path, and `fields`, are what `may` narrows.
+
+    `fields` maps a key of `may` to the field of the JSON body that has to be one of its values.
+    """
+
+    call: Annotated[
+        str,
+        Form(
+            r"(?:POST|PUT|PATCH|DELETE) (?:/(?:[A-Za-z0-9._~-]+|\*|\{[a-z][a-z0-9_]*\}))+",
+            "a call is POST, PUT, PATCH or DELETE, a space, and /PATH with `*` and `{key}` for whole segments",
+        ),
+    ]
+    fields: dict[Key, Annotated[str, Form(r"[A-Za-z0-9_.-]{1,100}", "a field of the body")]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> Self:
+        tool = self.tool()
+        for key in sorted({*tool.json, *tool.places} & {"tool", "max", "json"}):
+            text = f"`{key}` means something else in `may`"
+            raise PydanticCustomError("choice", "{text}", {"text": text})
+        return self
+
+    def tool(self) -> Tool:
+        """Return it as those of `KINDS` are."""
+        method, path = self.call.split(" ")
+        return Tool(method, path, self.fields, {name: f"{{{name}}}" for name in re.findall(r"\{([a-z0-9_]+)\}", path)})
+
+
+class HttpSettings(Strict):
+    """A service of the instance's own: where it answers, whose credentials go there, which of its calls are tools."""
+
+    url: Address
+    credential: Maybe[Name] = None
+    verifier_credential: Maybe[Name] = None
+    tools: dict[Key, ToolSettings] = Field(default_factory=dict)
+
+
 class ConnectorSettings(Strict):
     """What only the instance says of a connector: its address, and whose credentials go to it.
 
     `credential` is the agent's; `verifier_credential` is what the check reads with (without it: the agent's).
-    `mcp` makes a connector of an MCP server, `sql` of a database, under any other name than those of `KINDS`; each
-    stands alone.
+    `mcp` makes a connector of an MCP server, `sql` of a database, `http` of any other service, under a name that is
+    not one of `KINDS`; each stands alone.
     """
 
     url: Maybe[Address] = None
@@ -103,10 +148,11 @@ class ConnectorSettings(Strict):
     verifier_credential: Maybe[Name] = None
     mcp: Maybe[McpSettings] = None
     sql: Maybe[SqlSettings] = None
+    http: Maybe[HttpSettings] = None
 
     @model_validator(mode="after")
     def _alone(self) -> Self:
-        kind = "mcp" if self.mcp else "sql"
+        kind = "mcp" if self.mcp else "sql" if self.sql else "http"
         for key in sorted(self.model_fields_set - {kind} if self.own else ()):
             text = f"`{key}` has no meaning beside `{kind}`"
             raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
@@ -115,17 +161,23 @@ class ConnectorSettings(Strict):
     @property
     def own(self) -> bool:
         """Whether it is a service of the instance's own, under a name of its own."""
-        return self.mcp is not None or self.sql is not None
+        return self.mcp is not None or self.sql is not None or self.http is not None
 
     @property
-    def sent(self) -> str | None:
-        """The credential that goes with what the agent asks."""
-        return self.mcp.credential if self.mcp else self.credential
+    def sent(self) -> tuple[str, ...]:
+        """The credentials that go with what the agent asks, or asks for."""
+        if self.mcp:
+            return self.mcp.carried
+        credential = self.http.credential if self.http else self.credential
+        return () if credential is None else (credential,)
 
     @property
     def reading(self) -> str | None:
         """The credential that checks read with."""
-        return self.sql.credential if self.sql else self.verifier_credential or self.credential
+        if self.sql:
+            return self.sql.credential
+        by = self.http or self
+        return by.verifier_credential or by.credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +190,14 @@ class Connected:
     @property
     def url(self) -> str:
         """Its address, without a slash at the end."""
-        return (self.settings.url or KINDS[self.name].url).rstrip("/")
+        own = self.settings.http
+        return (own.url if own else self.settings.url or KINDS[self.name].url).rstrip("/")
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """Its calls that change something."""
+        own = self.settings.http
+        return {name: each.tool() for name, each in own.tools.items()} if own else KINDS[self.name].tools
 
     @property
     def entry(self) -> str:
@@ -149,7 +208,7 @@ class Connected:
 
 def connected(name: str, settings: Mapping[str, ConnectorSettings], key: str) -> Connected:
     """Return a connector. Raises UsageError, placed at `key`, where this instance has none of that name."""
-    if name in KINDS and name in settings:
+    if name in settings and (name in KINDS or settings[name].http):
         return Connected(name, settings[name])
     if name in KINDS:
         hint = f"tickover.yaml: `connectors: {{{name}: {{credential: NAME}}}}`"
@@ -174,7 +233,7 @@ def connector_rules(index: int, permission: ConnectorPermission, by: Connected) 
     if permission.json_ is not None:
         text = f"`json` is for tools of MCP servers, and `{permission.kind}` is none"
         raise UsageError("connector.unknown_key", text, where=Where(key=f"{key}.json"))
-    tools = KINDS[permission.kind].tools
+    tools = by.tools
     tool = tools.get(permission.tool)
     if tool is None:
         raise _wrong(f"{key}.tool", f"`{permission.kind}` has no tool", permission.tool, tools)
@@ -192,7 +251,7 @@ def connector_rules(index: int, permission: ConnectorPermission, by: Connected) 
         Rule(
             f"may[{index}]",
             _target(tool.method, by.url + path, key),
-            by.settings.credential,
+            next(iter(by.settings.sent), None),
             Fields(body) if body else None,
             permission.max,
         )
@@ -204,10 +263,13 @@ def _paths(tool: Tool, given: Mapping[str, tuple[Any, ...]], key: str) -> Iterat
     for values in product(*(given[name] for name in tool.places)):
         path = tool.path
         for (name, place), value in zip(tool.places.items(), values, strict=True):
-            if not isinstance(value, str) or not REPO.fullmatch(value):
+            if place == "{repo}" and (not isinstance(value, str) or not REPO.fullmatch(value)):
                 text = f"{one_line(str(value), 60)} is no repository: it is OWNER/NAME"
                 raise UsageError("connector.repo", text, where=Where(key=f"{key}.{name}"))
-            path = path.replace(place, value)
+            if place != "{repo}" and not _SEGMENT.fullmatch(str(value)):
+                text = f"{one_line(str(value), 60)} cannot stand in the path: it is letters, digits, `.`, `_`, `-`"
+                raise UsageError("connector.place", text, where=Where(key=f"{key}.{name}"))
+            path = path.replace(place, str(value))
         yield path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tickover.core.check import Check, GitCheck, GitHubCheck, ReceiptCheck, SlackCheck, SqlCheck
+from tickover.core.check import Check, GitCheck, GitHubCheck, HttpCheck, ReceiptCheck, SlackCheck, SqlCheck
 from tickover.core.connector import KINDS
 from tickover.core.definition import Routine
 from tickover.core.evidence import EvidenceClass
@@ -103,6 +103,8 @@ def _sees_connector(check: Check, permission: ConnectorPermission) -> bool:
     if isinstance(check, GitHubCheck):
         asked = {"create_review": check.review_by, "create_comment": check.comment_by, "create_status": check.status}
         return permission.kind == check.kind and asked.get(permission.tool, check.pull) is not None
+    if isinstance(check, HttpCheck):  # of a service of the instance's own nothing is known here but that it has pages
+        return permission.kind not in KINDS
     tool = KINDS[permission.kind].tools.get(permission.tool) if permission.kind in KINDS else None
     if isinstance(check, ReceiptCheck) and check.tool is not None:
         return check.tool == (permission.kind, permission.tool)

@@ -11,6 +11,7 @@ from tickover.core.enforcement import Powers
 from tickover.core.mcp import McpServer
 from tickover.core.metering import UNBOUND, Budget
 from tickover.core.network import NetworkPolicy
+from tickover.core.oauth import OAuthGrant
 from tickover.core.price import Price
 
 FormKind = Literal["header", "basic", "query", "git", "claude-oauth"]
@@ -22,13 +23,15 @@ class CredentialForm:
 
     `header`: `name: prefix + value`. `basic` and `git`: HTTP Basic as `user`, the value being the password; `git` only
     on the paths of git's smart protocol. `query`: the parameter `name`. `claude-oauth`: a bearer token with the beta
-    header that Anthropic's API asks for.
+    header that Anthropic's API asks for. With `oauth` it is no stored value that is put in, but a token that the stored
+    one is good for.
     """
 
     kind: FormKind = "header"
     name: str = "authorization"
     prefix: str = "Bearer "
     user: str = "x-access-token"
+    oauth: OAuthGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,12 @@ class Egress:
     budget: Budget = UNBOUND
     prices: tuple[Price, ...] = ()
     servers: tuple[McpServer, ...] = ()
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Name every stored value that is needed: those of the credentials, and the secrets of OAuth clients."""
+        clients = (form.oauth.client_secret for form in self.forms.values() if form.oauth)
+        return tuple(dict.fromkeys([*self.forms, *filter(None, clients)]))
 
     @property
     def closed(self) -> bool:

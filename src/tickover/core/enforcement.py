@@ -127,11 +127,15 @@ class Need(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Powers:
-    """What one run may send: its rules, and the repositories it knows (they are read by POST)."""
+    """What one run may send: its rules, and the repositories it knows (they are read by POST).
+
+    `anything` is the rule of a sandbox whose writes need none of their own: an MCP server that is a program.
+    """
 
     rules: tuple[Rule, ...] = ()
     pushes: tuple[PushRule, ...] = ()
     repositories: tuple[Target, ...] = ()
+    anything: str = ""
 
 
 def rules_of(may: Iterable[Permission]) -> tuple[Rule, ...]:
@@ -202,13 +206,16 @@ def judge_request(
         return Deny("override", "the parameter _method could make it another request for the server")
     if credentials and request.scheme != "https":
         return Deny("cleartext", f"{request.host} has a credential, so nothing goes to it in the clear")
-    service = git_service(path)
+    service = None if powers.anything else git_service(path)
     if service and request.method == "POST":
         return _git(request, service, powers, credentials)
     if _only_reads(request, path, query):
         named = [rule.credential for rule in powers.rules if rule.credential and _fits(rule, request, path)]
         credential = next((each for each in named if each in credentials), _first(credentials))
         return Allow(READ, credential, None, "reading is allowed")
+    if powers.anything:
+        says = f"{powers.anything} may send what it likes to its own hosts"
+        return Allow(powers.anything, _first(credentials), powers.anything, says)
     return _write(request, path, query, powers.rules, counts, credentials)
 
 

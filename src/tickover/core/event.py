@@ -125,6 +125,19 @@ class LayerReady(_Fact):
     log_blob: str | None = None
 
 
+class AccountSeen(_Fact):
+    """Who a run acts as at a `place` (a connector, `push REPO`), asked of the service before the agent starts.
+
+    `account` is its answer, hostile text; "" where nobody was asked, or `problem` says why nobody knows.
+    """
+
+    type: Literal["account_seen"] = "account_seen"
+    place: str
+    credential: str
+    account: str = ""
+    problem: str = ""
+
+
 class AgentStarted(_Fact):
     type: Literal["agent_started"] = "agent_started"
     build: str = ""
@@ -512,6 +525,7 @@ KnownFact: TypeAlias = Annotated[
     | PhaseFinished
     | SandboxStarted
     | LayerReady
+    | AccountSeen
     | AgentStarted
     | AgentReady
     | AgentOutput

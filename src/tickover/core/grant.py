@@ -12,10 +12,13 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from pydantic import JsonValue
+
 from tickover.core.contract import spoken_names
 from tickover.core.definition import Routine
 from tickover.core.errors import TickoverError, UsageError
 from tickover.core.instance import Instance, credentials_of, read_by_checks
+from tickover.core.mcp import McpSettings
 from tickover.core.permission import PushPermission
 from tickover.core.receipt import canonical_json
 
@@ -124,8 +127,14 @@ def _servers(routine: Routine, instance: Instance) -> Iterator[Ask]:
         known = instance.connectors.get(name)
         if known is not None and known.mcp is not None:
             tools = f"its tools {', '.join(offered.tools)}" if offered.tools else "those of its tools that only read"
-            says = f"to ask the MCP server {name} at {known.mcp.url}, with {tools}"
-            yield _ask(AskKind.HOST, says, mcp=name, url=known.mcp.url, tools=list(offered.tools))
+            says = f"to ask the MCP server {name} {known.mcp.place}, with {tools}"
+            item = {"url": known.mcp.url} if known.mcp.url else {"program": _identity_of(known.mcp)}
+            yield _ask(AskKind.HOST, says, mcp=name, tools=list(offered.tools), **item)
+
+
+def _identity_of(settings: McpSettings) -> JsonValue:
+    """Return what a program is and may reach: another one is asked for anew."""
+    return None if settings.program is None else settings.program.model_dump(mode="json")
 
 
 def _hosts(routine: Routine) -> Iterator[Ask]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -44,6 +45,7 @@ class HostError(UsageError):
         super().__init__("host.malformed", f"`{one_line(text, 80)}` is no host's name: {why}")
 
 
+@lru_cache(maxsize=1024)
 def canonical(text: str) -> str:
     """Return the one spelling of a host's name: ASCII, lower case, no trailing dot.
 

@@ -23,7 +23,7 @@ from tickover.core.definition import HOST, Repository, Routine
 from tickover.core.effect import unseen, wanted_of
 from tickover.core.egress import CredentialForm, Egress
 from tickover.core.enforcement import Powers, Rule, model_rules, rules_of
-from tickover.core.errors import DefinitionErrors, TickoverError, UsageError, Where
+from tickover.core.errors import DefinitionErrors, NotYetError, TickoverError, UsageError, Where
 from tickover.core.gate import gated
 from tickover.core.host import HostError
 from tickover.core.mcp import tool_rules
@@ -42,15 +42,18 @@ from tickover.core.network import (
     policy_of,
 )
 from tickover.core.notice import Target as NoticeTarget
+from tickover.core.oauth import CLIENT_SECRET, OAUTH, OAuthGrant, OAuthSettings
 from tickover.core.permission import ConnectorPermission, RequestPermission
 from tickover.core.price import Price, Rates
 from tickover.core.push import push_rules
 from tickover.core.shape import Between, Form, Line, Maybe, Name, Strict
 from tickover.core.target import Target, TargetError, read_origin
 
-CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "signing"]
+CredentialKind = Literal["header", "basic", "query", "git", "claude-oauth", "oauth", "oauth-client", "signing"]
 SIGNING: Final = "signing"
 """The kind of what is compared and signed with (webhooks, callbacks) and never sent anywhere."""
+_PLAIN: Final = InstanceNetwork()
+_NEVER_SENT: Final = (SIGNING, CLIENT_SECRET)
 
 
 class _Host:
@@ -99,12 +102,14 @@ _OWN_KEYS: dict[str, frozenset[str]] = {
     "basic": frozenset({"user"}),
     "git": frozenset({"user"}),
     "claude-oauth": frozenset(),
+    OAUTH: frozenset({"oauth"}),
+    CLIENT_SECRET: frozenset(),
     SIGNING: frozenset(),
 }
 
 
 class Credential(Strict):
-    """Where a secret may go, and how it is put into a request. `signing` goes nowhere."""
+    """Where a secret may go, and how it is put into a request. `signing` and `oauth-client` stand in no request."""
 
     kind: CredentialKind = "header"
     hosts: tuple[HostEntry, ...] = ()
@@ -112,6 +117,7 @@ class Credential(Strict):
     prefix: Plain = "Bearer "
     param: Maybe[Word] = None
     user: User = "x-access-token"
+    oauth: Maybe[OAuthSettings] = None
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -120,19 +126,34 @@ class Credential(Strict):
             raise PydanticCustomError("choice", "{text}", {"text": text, "at": (key,)})
         if self.kind == "query" and self.param is None:
             raise PydanticCustomError("choice", "{text}", {"text": "kind `query` needs `param`, the parameter's name"})
-        if (self.kind == SIGNING) is bool(self.hosts):
-            text = (
-                "kind `signing` is never sent, so it has no `hosts`" if self.hosts else "`hosts` says where it may go"
-            )
+        if self.kind == OAUTH and self.oauth is None:
+            text = "kind `oauth` needs `oauth`: where its tokens come from (tickover.yaml)"
+            raise PydanticCustomError("choice", "{text}", {"text": text})
+        if (self.kind in _NEVER_SENT) is bool(self.hosts):
+            never = f"kind `{self.kind}` is put into no request, so it has no `hosts`"
+            text = never if self.hosts else "`hosts` says where it may go"
             raise PydanticCustomError("choice", "{text}", {"text": text})
         return self
 
-    def form(self) -> CredentialForm | None:
-        """Say how it is put into a request; None for what is never sent."""
-        if self.kind == "signing":
+    def form(self, network: InstanceNetwork = _PLAIN) -> CredentialForm | None:
+        """Say how it is put into a request; None for what is never sent. Raises UsageError (a token endpoint)."""
+        if self.kind == "oauth" and self.oauth is not None:
+            return CredentialForm(oauth=_grant(self.oauth, network))
+        if self.kind == "signing" or self.kind == "oauth-client" or self.kind == "oauth":  # noqa: PLR1714 - so it narrows
             return None
         name = self.param if self.kind == "query" and self.param else self.header
         return CredentialForm(self.kind, name, self.prefix, self.user)
+
+
+def _grant(settings: OAuthSettings, network: InstanceNetwork) -> OAuthGrant:
+    """Make the grant of a credential: the instance's own rules count for its token endpoint, too."""
+    [endpoint] = (Endpoint.parse(settings.entry),)
+    judged = policy_of([Asked(settings.entry, "oauth.token_url")], {}, replace(network, tunnel=())).judge(
+        endpoint.host.name, *endpoint.ports
+    )
+    if not judged.allowed:
+        raise UsageError("credential.token_url", f"no token can be had: {judged.says}")
+    return settings.asked(private=judged.private)
 
 
 class ModelPrice(Strict):
@@ -171,7 +192,8 @@ class Instance(Strict):
     def _known_connectors(self) -> Self:
         for name, each in self.connectors.items():
             if (name in KINDS) is each.own:
-                text = f"there is no connector `{name}`; there is: {', '.join(KINDS)}, others with `mcp` or `sql`"
+                known = ", ".join(KINDS)
+                text = f"there is no connector `{name}`; there is: {known}; others have `http`, `mcp` or `sql`"
                 if each.own:
                     text = f"the connector `{name}` is known: give yours another name"
                 raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
@@ -198,8 +220,8 @@ def credentials_of(routine: Routine, instance: Instance = _NOTHING) -> dict[str,
             asked.setdefault(repository.credential, []).append(f"repositories.{key}.credential")
     for name in routine.connectors:
         settings = instance.connectors.get(name)
-        if settings is not None and settings.sent is not None:
-            asked.setdefault(settings.sent, []).append(f"connectors.{name}")
+        for sent in settings.sent if settings is not None else ():
+            asked.setdefault(sent, []).append(f"connectors.{name}")
     return asked
 
 
@@ -210,7 +232,20 @@ def read_by_checks(routine: Routine, instance: Instance) -> dict[str, list[str]]
         settings = instance.connectors.get(read_by(check) or "")
         if settings is not None and settings.reading is not None:
             asked.setdefault(settings.reading, []).append(key)
+        if isinstance(check, HttpCheck) and (own := _asked_of(check.url, routine, instance)) is not None:
+            asked.setdefault(own, []).append(key)
     return asked
+
+
+def _asked_of(url: str, routine: Routine, instance: Instance) -> str | None:
+    """Return the reading credential of the routine's `http` connector that a page is of, None where it is of none."""
+    for name in routine.connectors:
+        settings = instance.connectors.get(name)
+        if settings is not None and settings.http and settings.reading is not None:
+            base = settings.http.url.rstrip("/")
+            if url == base or url.startswith((f"{base}/", f"{base}?")):
+                return settings.reading
+    return None
 
 
 NOWHERE: Final = Reach()
@@ -306,11 +341,16 @@ def verifier_egress_of(routine: Routine, instance: Instance, presets: Mapping[st
 
 def page_egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset], url: str) -> Egress:
     """Make the way to one page that a check asks for. Raises TargetError for what has no name, DefinitionErrors."""
-    return _reading(routine, instance, presets, [_page(url, "the check `http`")])
+    own = _asked_of(url, routine, instance)
+    granted = own in read_by_checks(routine, instance)  # what an input made of the address was not asked of the owner
+    return _reading(routine, instance, presets, [_page(url, "the check `http`")], own if granted else None)
 
 
-def _reading(routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked]) -> Egress:
-    credentials = credentials_of(routine)
+def _reading(
+    routine: Routine, instance: Instance, presets: Mapping[str, Preset], asked: Iterable[Asked], own: str | None = None
+) -> Egress:
+    """Make a way to read with the routine's credentials; `own` alone is a connector's, for the page of a check."""
+    credentials = credentials_of(routine) if own is None else {own: ["connectors"]}
     problems = list(_unknown(credentials, instance))
     repositories = _repositories(routine.repositories, problems)
     if problems:
@@ -344,9 +384,30 @@ def read_back_of(routine: Routine, instance: Instance, presets: Mapping[str, Pre
         policy = policy_of([entry], presets, instance.network.rules(), _bindings(credentials, instance))
         ways[name] = Egress(policy=policy, forms=_forms(credentials, instance))
         problems += _not_read(name, entry, instance, policy)
+    problems += _own_not_read(routine, instance)
     if problems:
         raise DefinitionErrors(problems)
     return ways
+
+
+def _own_not_read(routine: Routine, instance: Instance) -> Iterator[TickoverError]:
+    """Yield each reading credential of an `http` connector's checks that may not go where the connector answers."""
+    for key, check in checks_of(routine):
+        if isinstance(check, HttpCheck) and (own := _asked_of(check.url, routine, instance)) is not None:
+            entry = _page(check.url, key).entry
+            if not _goes_to(instance.credentials[own], entry):
+                text = f"the credential `{own}` of the page's connector may not go to {entry}"
+                yield UsageError("credential.not_bound", text, where=Where(key=key))
+
+
+def account_egress_of(name: str, credential: str, instance: Instance, presets: Mapping[str, Preset]) -> Egress:
+    """Make the way to ask a connector who its credential is: to its host alone, GET, with that credential alone.
+
+    Raises DefinitionErrors, and UsageError for a connector that this instance does not have.
+    """
+    entry = Asked(connected(name, instance.connectors, f"connectors.{name}").entry, f"connectors.{name}", inspect=True)
+    policy = policy_of([entry], presets, instance.network.rules(), _bindings([credential], instance))
+    return Egress(policy=policy, forms=_forms([credential], instance))
 
 
 def _not_read(name: str, entry: Asked, instance: Instance, policy: NetworkPolicy) -> Iterator[TickoverError]:
@@ -379,6 +440,34 @@ def _unknown(credentials: Mapping[str, Iterable[str]], instance: Instance) -> It
             elif known.kind == SIGNING:
                 text = f"`{name}` is for signing: it is never put into a request"
                 yield UsageError("credential.signing", text, where=Where(key=key))
+            elif known.kind == CLIENT_SECRET:
+                text = f"`{name}` is the secret of an OAuth client: only its token endpoint is told"
+                yield UsageError("credential.oauth_client", text, where=Where(key=key))
+            elif known.oauth is not None:
+                yield from _no_token(name, known, instance, key)
+
+
+def _no_token(name: str, credential: Credential, instance: Instance, key: str) -> Iterator[TickoverError]:
+    """Yield what keeps a credential from its tokens."""
+    try:
+        credential.form(instance.network.rules())
+    except UsageError as error:
+        yield _at(error, key)
+    client = credential.oauth.client_secret if credential.oauth else None
+    known = instance.credentials.get(client) if client is not None else None
+    if client is not None and (known is None or known.kind != CLIENT_SECRET):
+        text = f"`{client}`, the client's secret of `{name}`, is no credential of kind `{CLIENT_SECRET}`"
+        hint = f"`tickover secret set {client} --kind {CLIENT_SECRET}`"
+        yield UsageError("credential.oauth_client", text, hint=hint, where=Where(key=key))
+
+
+def stored_for(names: Iterable[str], instance: Instance) -> Iterator[str]:
+    """Yield every secret that these credentials need a value of: their own, and those of their OAuth clients."""
+    for name in names:
+        yield name
+        known = instance.credentials.get(name)
+        if known is not None and known.oauth is not None and known.oauth.client_secret is not None:
+            yield known.oauth.client_secret
 
 
 def _bindings(credentials: Iterable[str], instance: Instance) -> list[Binding]:
@@ -386,7 +475,8 @@ def _bindings(credentials: Iterable[str], instance: Instance) -> list[Binding]:
 
 
 def _forms(credentials: Iterable[str], instance: Instance) -> dict[str, CredentialForm]:
-    found = ((name, instance.credentials[name].form()) for name in credentials)
+    rules = instance.network.rules()
+    found = ((name, instance.credentials[name].form(rules)) for name in credentials)
     return {name: form for name, form in found if form is not None}
 
 
@@ -408,8 +498,9 @@ def _of_connector(
     routine: Routine, instance: Instance, index: int, permission: ConnectorPermission
 ) -> tuple[Rule, ...]:
     key = f"may[{index}].{permission.kind}"
-    if permission.kind not in KINDS and permission.kind in instance.connectors:
-        if instance.connectors[permission.kind].sql:
+    settings = instance.connectors.get(permission.kind)
+    if settings is not None and (settings.mcp or settings.sql):
+        if settings.sql:
             text = f"`{permission.kind}` is a database: checks read it, and nothing can be changed through it"
             raise UsageError("connector.reads_only", text, where=Where(key=key))
         tool_rules(index, permission)
@@ -431,16 +522,19 @@ def _connectors(routine: Routine, instance: Instance, problems: list[TickoverErr
         if settings is not None and settings.sql and offered.tools:
             text = f"`{name}` is a database: checks read it, and it has no tools"
             problems.append(UsageError("connector.unknown_key", text, where=Where(key=f"{key}.tools")))
-        if settings is not None and settings.own:
+        if settings is not None and (settings.mcp or settings.sql):
             continue
+        if settings is not None and settings.http and offered.required:
+            problems.append(NotYetError(f"{key}.required", where=Where(key=f"{key}.required")))
         try:
-            asked.append(Asked(connected(name, instance.connectors, key).entry, key, inspect=True))
+            known = connected(name, instance.connectors, key)
+            asked.append(Asked(known.entry, key, inspect=True))
         except UsageError as error:
             problems.append(error)
             continue
         for tool in offered.tools:
-            if tool not in KINDS[name].tools:
-                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(KINDS[name].tools)}"
+            if tool not in known.tools:
+                text, hint = f"`{name}` has no tool `{tool}`", f"there is: {', '.join(known.tools) or 'none'}"
                 problems.append(UsageError("connector.unknown_key", text, hint=hint, where=Where(key=f"{key}.tools")))
     return asked
 

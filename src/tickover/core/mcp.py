@@ -11,15 +11,17 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from tickover.core.enforcement import READ, Allow, Deny, first_misfit
 from tickover.core.errors import UsageError, Where
 from tickover.core.matcher import Fields
 from tickover.core.network import NetworkPolicy
 from tickover.core.permission import ConnectorPermission
+from tickover.core.program import Program
 from tickover.core.receipt import canonical_json
 from tickover.core.shape import Form, Maybe, Name, Strict
 from tickover.core.text import one_line
@@ -30,6 +32,9 @@ PATH: Final = "/mcp/"
 SCHEME: Final = "mcp"
 METHOD: Final = "CALL"
 """A call of a tool, as receipts and checks name it: `CALL mcp://NAME/TOOL`."""
+
+LIST: Final = "LIST"
+"""A look at a server's tools, as receipts name it: `LIST mcp://NAME/tools`, answered with those that were offered."""
 
 TOOL: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 """A tool's name. Others are not offered: they cannot be told apart in an allowlist, or by a model."""
@@ -44,12 +49,38 @@ Address = Annotated[
 class McpSettings(Strict):
     """An MCP server, as only the instance can say: where it answers (streamable HTTP), and whose credential goes there.
 
-    `allow` lets agents use more of it than tools, for reading.
+    Instead of a `url` it may be a `program`. `allow` lets agents use more of it than tools, for reading.
     """
 
-    url: Address
+    url: Maybe[Address] = None
     credential: Maybe[Name] = None
+    program: Maybe[Program] = None
     allow: tuple[Feature, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.url is None) is (self.program is None):
+            text = "an MCP server has either a `url` or a `program`"
+            raise PydanticCustomError("choice", "{text}", {"text": text})
+        if self.program is not None and self.credential is not None:
+            text = "a program's credentials stand in `program.credentials`"
+            raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("credential",)})
+        return self
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The credentials that go with what is sent to it, or by it."""
+        if self.program is not None:
+            return tuple(dict.fromkeys(self.program.credentials.values()))
+        return () if self.credential is None else (self.credential,)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        if self.program is None:
+            return f"at {self.url}"
+        reaches = ", ".join(self.program.network)
+        return f"that is a program in a sandbox of its own, which reaches {reaches or 'nothing'}"
 
 
 @dataclass(frozen=True, slots=True)

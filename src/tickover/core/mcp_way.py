@@ -44,6 +44,8 @@ def _server(routine: Routine, name: str, known: ConnectorSettings, way: Way) -> 
         for index, each in enumerate(routine.may)
         if isinstance(each, ConnectorPermission) and each.kind == name
     ]
+    if mcp.url is None:
+        return McpServer(name, "", NetworkPolicy(), None, offered.tools, offered.required, tuple(rules), mcp.allow)
     _, host, port = read_origin(mcp.url)
     return McpServer(
         name, mcp.url, way(f"{host}:{port}", key, mcp.credential), mcp.credential, offered.tools, offered.required,

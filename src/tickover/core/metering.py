@@ -251,9 +251,20 @@ def _count(value: object) -> int | None:
 
 def _names(body: dict[str, JsonValue]) -> Iterator[str]:
     """Yield the names of the tools that a request offers."""
-    tools = body.get("tools")
+    yield from _named(body.get("tools"))
+    items = body.get("input")  # Codex 0.169 puts them there, for some models
+    for item in items[:_MOST_TOOLS] if isinstance(items, list) else ():
+        if isinstance(item, dict) and item.get("type") == "additional_tools":
+            yield from _named(item.get("tools"))
+
+
+def _named(tools: JsonValue, space: str = "") -> Iterator[str]:
+    """Yield the names in a list of tools; those of a name space (`mcp__slack`) have it before them."""
     for tool in tools[:_MOST_TOOLS] if isinstance(tools, list) else ():
         if not isinstance(tool, dict):
+            continue
+        if tool.get("type") == "namespace" and not space:
+            yield from _named(tool.get("tools"), f"{tool.get('name')}__")
             continue
         declared = tool.get("functionDeclarations", tool.get("function_declarations"))
         if isinstance(declared, list):
@@ -262,4 +273,4 @@ def _names(body: dict[str, JsonValue]) -> Iterator[str]:
             function = tool.get("function")
             inner = function.get("name") if isinstance(function, dict) else None
             named = [tool.get("name") or inner or tool.get("type")]
-        yield from (one_line(name, 128) for name in named if isinstance(name, str))
+        yield from (one_line(space.removeprefix("functions__") + name, 128) for name in named if isinstance(name, str))

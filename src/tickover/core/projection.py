@@ -7,6 +7,7 @@ from typing import Any
 
 from tickover.core.enforcement import MODEL
 from tickover.core.event import (
+    AccountSeen,
     AgentFinished,
     AgentStarted,
     AgentUsage,
@@ -48,6 +49,7 @@ from tickover.core.finding import Finding
 from tickover.core.receipt import Delivery, Identity
 from tickover.core.row import (
     NAMED_MOST,
+    AccountRow,
     ArtifactRow,
     AttemptRow,
     CallRow,
@@ -102,6 +104,7 @@ def _(fact: AttemptStarted, row: RunRow, at: float) -> dict[str, Any]:
         "retry_at": None,
         "cause": None,
         "reason": "",
+        "accounts": (),
         "evidence": (),
         "claim": None,
         "sandbox": None,
@@ -139,6 +142,13 @@ def _(fact: SandboxStarted, row: RunRow, at: float) -> dict[str, Any]:
 def _(fact: LayerReady, row: RunRow, at: float) -> dict[str, Any]:
     del row, at
     return {"layer": LayerRow(**fact.model_dump(exclude={"type", "version"}))}
+
+
+@changes_of.register
+def _(fact: AccountSeen, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    seen = AccountRow(**fact.model_dump(exclude={"type", "version"}))
+    return {"accounts": (*(each for each in row.accounts if each.place != seen.place), seen)}
 
 
 @changes_of.register

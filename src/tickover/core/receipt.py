@@ -30,6 +30,8 @@ class Identity(StrEnum):
     SETUP = "setup"
     AGENT = "agent"
     VERIFIER = "verifier"
+    SERVER = "server"
+    """An MCP server that is a program, in its own sandbox."""
 
 
 class Delivery(StrEnum):

@@ -74,6 +74,15 @@ class SandboxRow(_Row):
     limits: dict[str, Scalar]
 
 
+class AccountRow(_Row):
+    """Who the last attempt acts as, and where. `account` is the service's own answer, "" where it gave none."""
+
+    place: str
+    credential: str
+    account: str = ""
+    problem: str = ""
+
+
 class LayerRow(_Row):
     """The setup layer under it."""
 
@@ -228,6 +237,7 @@ class RunRow(_Row):
     retry_at: float | None = None
     cancel_requested_by: str | None = None
     baseline: tuple[BaselineChecked, ...] = ()
+    accounts: tuple[AccountRow, ...] = ()
     gates: tuple[GateRow, ...] = ()
     evidence: tuple[CheckFact, ...] = ()
     findings: tuple[FindingRow, ...] = ()

@@ -111,7 +111,7 @@ _AFTERWARDS = {
     "state_committed",
     "state_discarded",
 }
-_BEFORE = {"version_resolved", "sandbox_started", "layer_ready", "baseline_checked"} | {
+_BEFORE = {"version_resolved", "account_seen", "sandbox_started", "layer_ready", "baseline_checked"} | {
     f"phase_started:{phase}" for phase in Phase if phase is not Phase.VERIFY
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -52,6 +53,7 @@ class Path(NamedTuple):
         return "/" + "/".join(self.segments)
 
 
+@lru_cache(maxsize=64)
 def read_path(raw: str) -> Path:
     """Read the path of a request line. Raises TargetError."""
     if not raw.startswith("/") or len(raw) > MAX_PATH:

@@ -33,6 +33,10 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     tape.py, playing.py           an exchange recorded, and answered from a recording
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
 
+MCP servers, asked for the agent and message by message:
+
+    mcp/             the faces below `/mcp/`, and the conversations behind them (its map is in its docstring)
+
 What makes it a process of its own, one for all runs:
 
     session.py       the port: a way out per sandbox, and the witness who holds the journal
@@ -40,10 +44,12 @@ What makes it a process of its own, one for all runs:
     channel.py       messages and descriptors between the two
     letters.py       an Egress as JSON
     server.py        the process: requests in, what was seen out
+    loop.py          the event loop that it turns
     traffic.py       one session there: its plane, its inspector, its fence
     chain.py         a run's receipts, numbered and linked
     denials.py       what was denied, counted
-    values.py        the keys
+    values.py        the keys                         keyring.py   what anybody holds, so that nobody reads it
+    sql.py, postgres.py   a database, asked for a check: how many rows
     own.py           this machine's addresses
     packages.py      the preset `packages`: what this machine's package managers say
 

@@ -1,4 +1,4 @@
-"""`python -m tickover.gateway KEYFILE`: started by its client, never by hand; descriptor 0 is its channel."""
+"""`python -m tickover.gateway KEYFILE [LOOP]`: started by its client, never by hand; descriptor 0 is its channel."""
 
 import sys
 

@@ -34,6 +34,7 @@ class Answer:
         self._response = response
         self._guard = guard
         self._scrubber = guard.scrubber(host)
+        self._derives = bool(guard.secrets(host))
         self._paths = paths
         bare = response.framing.kind is Kind.NONE
         self._kept: bytearray | None = bytearray() if paths and not bare and _may_be_json(response.fields) else None
@@ -95,7 +96,8 @@ class Answer:
             fields = fields.without("content-encoding", "content-md5", "digest", "content-digest", "repr-digest")
         if not self._scrubber:
             return fields
-        fields = Fields((name, value) for name, value in fields if self._guard.keeps(name))
+        if self._derives:
+            fields = Fields((name, value) for name, value in fields if self._guard.keeps(name))
         every = "\n".join(part for field in fields for part in field).encode("latin-1")
         if self._scrubber.whole(every) == every:  # the usual case, at once
             return fields

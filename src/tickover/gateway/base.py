@@ -42,6 +42,12 @@ class Values(Protocol):
         """Return the value. Raises TickoverError if there is none; its text never holds a value."""
         ...
 
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """See to it that `value` returns one that can be used now; one that is stored always can.
+
+        `rejected` is the value that an upstream has answered 401 to. Raises Refusal if none can be had.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Denial:

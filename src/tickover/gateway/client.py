@@ -26,7 +26,19 @@ from tickover.core.receipt import Broken, Head, Link
 from tickover.core.sql import SqlQuestion
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Bell, Called, Denied, Door, Drifted, GatewayGone, Passport, Reached, Witness
+from tickover.gateway.session import (
+    Bell,
+    Called,
+    Denied,
+    Door,
+    Drifted,
+    GatewayGone,
+    Passport,
+    Reached,
+    Sealed,
+    Vault,
+    Witness,
+)
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
@@ -40,12 +52,22 @@ ENDED: Final = "the gateway's process ended"
 class GatewayClient:
     """All sessions of this process. `key_file` is the instance's; only the gateway's process opens it.
 
-    `report` is told of each life that ended by itself.
+    `report` is told of each life that ended by itself. `loop` names the event loop that the process is to turn
+    (gateway/loop.py), for who must have that one.
     """
 
-    def __init__(self, key_file: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        key_file: str,
+        vault: Vault | None = None,
+        *,
+        loop: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.report: Callable[[BaseException], None] = lambda _error: None
         self._key_file = key_file
+        self._vault = vault
+        self._loop = loop
         self._clock = clock
         self._pauses = Pauses()
         self._began: float | None = None
@@ -97,7 +119,7 @@ class GatewayClient:
                 self._process = None
             if self._process is None:
                 await self._pause()
-                self._process = await GatewayProcess.start(self._key_file)
+                self._process = await GatewayProcess.start(self._key_file, self._vault, self._loop)
             return self._process
 
     async def _pause(self) -> None:
@@ -113,8 +135,11 @@ class GatewayClient:
 class GatewayProcess:
     """One life of the process."""
 
-    def __init__(self, end: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, end: socket.socket, process: subprocess.Popen[bytes], vault: Vault | None) -> None:
         self.pid = process.pid
+        self._vault = vault
+        self._lent: dict[str, Sealed] = {}
+        self._lending: set[asyncio.Task[None]] = set()
         self.gone = False
         self._process = process
         self._answers: dict[int, asyncio.Future[Message]] = {0: asyncio.get_running_loop().create_future()}
@@ -124,16 +149,16 @@ class GatewayProcess:
         self._channel = Channel(end, self._received, self._lost)
 
     @classmethod
-    async def start(cls, key_file: str) -> GatewayProcess:
+    async def start(cls, key_file: str, vault: Vault | None = None, loop: str = "") -> GatewayProcess:
         """Start it and wait until it serves. Raises GatewayGone, or what keeps it from its key."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         process = subprocess.Popen(  # noqa: ASYNC220 - it lives as long as we do
-            [sys.executable, "-I", "-m", "tickover.gateway", key_file],
+            [sys.executable, "-I", "-m", "tickover.gateway", key_file, *([loop] if loop else [])],
             stdin=theirs.fileno(), start_new_session=True, env={"PATH": "/usr/bin:/bin", **environment},
         )  # fmt: skip
         theirs.close()
-        self = cls(ours, process)
+        self = cls(ours, process, vault)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self.answer(0)
@@ -197,6 +222,11 @@ class GatewayProcess:
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
             return
+        if message["event"] in {"borrow", "give_back"}:
+            task = asyncio.get_running_loop().create_task(self._lend(message))
+            self._lending.add(task)
+            task.add_done_callback(self._lending.discard)
+            return
         session = self._sessions.get(message["session"])
         if session is None:
             return
@@ -206,6 +236,32 @@ class GatewayProcess:
             session.rung(message["number"])
         else:
             self._pumps[session.passport.run].put(session, message)
+
+    async def _lend(self, message: Message) -> None:
+        """Lend a stored value to the process, or take it back."""
+        name, said = message["name"], {"durable": message["number"]}
+        try:
+            if self._vault is None:
+                raise GatewayGone("gateway.no_vault", "nothing is lent here")
+            if message["event"] == "borrow":
+                sealed = self._lent[name] = await self._vault.borrow(name)
+                said["sealed"] = [sealed.kind, base64.b64encode(sealed.value).decode()]
+            else:
+                del self._lent[name]
+                new = message["sealed"]
+                await self._vault.give_back(name, None if new is None else Sealed(new[0], base64.b64decode(new[1])))
+        except TickoverError as error:
+            said["error"] = error.code
+        self.post(said)
+        if self.gone:
+            await self._take_back()
+
+    async def _take_back(self) -> None:
+        """Nobody uses any more what was lent to a process that has gone."""
+        while self._lent and self._vault is not None:
+            name, _ = self._lent.popitem()
+            with contextlib.suppress(TickoverError):
+                await self._vault.give_back(name, None)
 
     def _lost(self) -> None:
         self.gone = True
@@ -222,6 +278,9 @@ class GatewayProcess:
         for pump in self._pumps.values():
             await pump.close()
         self._pumps.clear()
+        if self._lending:
+            await asyncio.wait(self._lending)
+        await self._take_back()
         try:
             await asyncio.to_thread(self._process.wait, 10)
         except subprocess.TimeoutExpired:
@@ -296,6 +355,13 @@ class ClientSession:
     async def _ring(self, number: int) -> None:
         says = [*await self._bell()] if self._bell is not None else []
         self._process.post({"heard": number, "says": says})
+
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        try:
+            await self._process.ask("attach", [stdin, stdout], session=self._name, server=server)
+        finally:
+            os.close(stdin)
+            os.close(stdout)
 
     async def count_rows(self, question: SqlQuestion) -> int:
         answer = await self._process.ask("rows", session=self._name, question=asdict(question))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from tickover.core.lookup import JsonPath
@@ -46,6 +47,8 @@ class Exchange:
     paths: Sequence[JsonPath]
     keep_alive: bool
     gone: asyncio.Future[None]
+    renew: Callable[[], Awaitable[bytes | None]]
+    """Returns the head with another token where there can be one, after an answer 401."""
     metered: MeteredCall | None = None
     recording: Recording | None = None
     answering: bool = False
@@ -107,6 +110,11 @@ class Carrier:
                 if not reads:
                     raise Refusal(502, "upstream_closed", "the connection was closed before an answer came") from stale
                 upstream.channel.close()
+                upstream = current[0] = await self._take(exchange, fresh=True)
+                response, upload = await self._ask(exchange, upstream, again=True)
+            if response.status == HTTPStatus.UNAUTHORIZED and (head := await exchange.renew()) and upload is None:
+                upstream.channel.close()
+                exchange.head = head
                 upstream = current[0] = await self._take(exchange, fresh=True)
                 response, upload = await self._ask(exchange, upstream, again=True)
             try:

@@ -16,7 +16,8 @@ HOP_BY_HOP = frozenset({
 })  # fmt: skip
 REMADE = frozenset({"host", "content-length", "expect"})
 """Fields that say again what the parsed message says: they are written from its parts."""
-_GUARDED = HOP_BY_HOP | REMADE | {"authorization", "cookie", "x-api-key"}
+_NOT_FORWARDED = HOP_BY_HOP | REMADE
+_GUARDED = _NOT_FORWARDED | {"authorization", "cookie", "x-api-key"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
@@ -28,10 +29,11 @@ def is_token(text: str) -> bool:
 class Fields:
     """Header fields in their order. Names keep their spelling and are compared without case."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_by_name", "_items")
 
     def __init__(self, items: Iterable[Field] = ()) -> None:
         self._items = tuple(items)
+        self._by_name: dict[str, tuple[str, ...]] | None = None
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self._items)
@@ -40,7 +42,7 @@ class Fields:
         return len(self._items)
 
     def __contains__(self, name: str) -> bool:
-        return any(each.lower() == name for each, _ in self._items)
+        return name in self._index()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fields) and self._items == other._items
@@ -53,16 +55,18 @@ class Fields:
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return every value of a lower-case name."""
-        return tuple(value for each, value in self._items if each.lower() == name)
+        return self._index().get(name, ())
 
     def tokens(self, name: str) -> tuple[str, ...]:
         """Return the comma-separated parts of a field, in lower case."""
-        parts = (part.strip(" \t").lower() for value in self.all(name) for part in value.split(","))
+        if not (values := self.all(name)):
+            return ()
+        parts = (part.strip(" \t").lower() for value in values for part in value.split(","))
         return tuple(part for part in parts if part)
 
     def without(self, *names: str) -> Fields:
         """Return the fields but those of these lower-case names."""
-        return Fields((name, value) for name, value in self._items if name.lower() not in names)
+        return self._but(frozenset(names))
 
     def having(self, name: str, value: str) -> Fields:
         """Return the fields with this one in the place of all of its name."""
@@ -70,7 +74,22 @@ class Fields:
 
     def end_to_end(self) -> Fields:
         """Return what is forwarded: no hop-by-hop field, none that `Connection` lists, none that is written anew."""
-        return self.without(*HOP_BY_HOP, *REMADE, *self.tokens("connection"))
+        return self._but(_NOT_FORWARDED.union(self.tokens("connection")))
+
+    def _but(self, names: frozenset[str]) -> Fields:
+        if names.isdisjoint(self._index()):
+            return self
+        return Fields([field for field in self._items if field[0].lower() not in names])
+
+    def _index(self) -> dict[str, tuple[str, ...]]:
+        """Return every value by lower-case name, made on first use: one head is asked for a dozen names."""
+        if self._by_name is None:
+            found: dict[str, tuple[str, ...]] = {}
+            for name, value in self._items:
+                lower = name.lower()
+                found[lower] = (*found.get(lower, ()), value)
+            self._by_name = found
+        return self._by_name
 
 
 def parse_line(line: str, status: int) -> Field:

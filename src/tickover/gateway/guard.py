@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tickover.core.egress import CredentialForm, Egress
@@ -14,19 +14,27 @@ from tickover.gateway.base import Values
 from tickover.gateway.credential import PLACEHOLDER, dressed, says_who, speaks_git, stripped
 from tickover.gateway.fields import Fields
 from tickover.gateway.http1 import Request
+from tickover.gateway.keyring import can_be_told
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import SHORTEST, Forms, Scrubber
 
 _DERIVED = ("set-cookie", "set-cookie2")
 """Fields of an answer that hand out what stands for a credential."""
+_MOST_FORMS = 16
+
+Held = Callable[[], tuple[bytes, ...]]
 
 
 class Guard:
-    """The rules of one run, and its credentials by name. Every method is one protection."""
+    """The rules of one run, and its credentials by name. Every method is one protection.
 
-    def __init__(self, egress: Egress, values: Values) -> None:
+    `held` returns values that others hold, in a fixed order: no server may say them to this run (keyring.py).
+    """
+
+    def __init__(self, egress: Egress, values: Values, held: Held = tuple) -> None:
         self._egress = egress
         self._values = values
+        self._held = held
         self._seen: dict[str, dict[bytes, None]] = {}
         self._forms: dict[tuple[bytes, ...], Forms] = {}
 
@@ -39,6 +47,23 @@ class Guard:
             where = f"{decision.host}:{decision.port}"
             raise Refusal(421, "host_mismatch", f"the request is for {request.host.host}:{port}, not for {where}")
 
+    async def fresh(self, host: str) -> None:
+        """See to it that the credentials that go to a host can be used. Raises Refusal."""
+        for name in self._names(host):
+            await self._values.fresh(name)
+
+    async def again(self, asked: Asked, credential: str) -> Asked | None:
+        """Return the request with another token, now that its own was refused; None where there is only the one."""
+        return self.dress(asked, credential) if await self.renewed(credential) else None
+
+    async def renewed(self, credential: str | None) -> bool:
+        """Get another token, now that its own was refused; say whether there is one. Raises Refusal."""
+        if credential is None or self._form(credential).oauth is None:
+            return False
+        rejected = self._value(credential)
+        await self._values.fresh(credential, rejected=rejected)
+        return self._value(credential) != rejected
+
     def clean(self, asked: Asked) -> Asked:
         """Take out the client's own credentials and what would hide an echo from us; refuse a placeholder elsewhere."""
         if self._governed(asked.host):
@@ -49,7 +74,7 @@ class Guard:
         if any(PLACEHOLDER in value for _, value in fields):
             raise Refusal(403, "placeholder", "a placeholder stands in a header, where no credential belongs")
         asked = replace(asked, fields=Fields(fields))
-        return self.unhidden(asked) if self.secrets(asked.host) else asked
+        return self.unhidden(asked) if self.secrets(asked.host) or self.foreign() else asked
 
     def unhidden(self, asked: Asked) -> Asked:
         """Ask for an answer in which a secret could be seen: plain, whole, in no odd character set."""
@@ -66,8 +91,9 @@ class Guard:
     def need(self, asked: Asked) -> Need:
         """Say what of the body must be read before the request is judged."""
         found = need(asked.judged_as(None), self._egress.powers)
-        if found is Need.NOTHING and self._egress.wanted.request and asked.has_body:
-            return Need.JSON
+        renewable = any(self._form(name).oauth for name in self._names(asked.host))
+        if found is Need.NOTHING and asked.has_body and (self._egress.wanted.request or renewable):
+            return Need.JSON  # what was read can be sent a second time, with another token
         return found
 
     def judge(self, asked: Asked, body: Body, counts: Mapping[str, int]) -> Allow:
@@ -93,15 +119,19 @@ class Guard:
 
     def secrets(self, host: str) -> tuple[bytes, ...]:
         """Return every value, old ones too, of the credentials that go to a host at whatever port: it may echo them."""
-        names = {each.credential for each in self._egress.policy.governed if each.endpoint.host.covers(host)}
+        names = self._names(host)
         for name in names:
-            if name:
-                self._value(name)
-        return tuple(value for name in sorted(filter(None, names)) for value in self._seen.get(name, ()))
+            self._value(name)
+        return tuple(value for name in names for value in self._seen.get(name, ()))
+
+    def foreign(self) -> tuple[bytes, ...]:
+        """Return every value that some session of this gateway holds: a server may say it that got it elsewhere."""
+        return self._held()
 
     def scrubber(self, host: str) -> Scrubber | None:
-        """Return what blots the host's secrets out of one answer; None if it knows none."""
-        return self._scrubber(self.secrets(host))
+        """Return what blots secrets out of one answer, the host's and everybody's; None if there are none."""
+        own, foreign = self.secrets(host), self.foreign()
+        return self._scrubber(tuple(dict.fromkeys((*own, *foreign))) if foreign else own)
 
     def keeps(self, name: str) -> bool:
         """Say whether a field of an answer may be passed on where a credential is in play."""
@@ -109,21 +139,32 @@ class Guard:
 
     def redact(self, text: str) -> str:
         """Take every secret of this run out of a text that is kept."""
-        return self.blot(text.encode("utf-8", "replace")).decode("utf-8", "replace") if self._seen else text
+        scrubber = self._known()
+        return scrubber.whole(text.encode("utf-8", "replace")).decode("utf-8", "replace") if scrubber else text
 
     def blot(self, data: bytes) -> bytes:
-        """Take every secret of this run out of bytes that are kept."""
-        scrubber = self._scrubber(tuple(value for values in self._seen.values() for value in values))
+        """Take every secret of this run, and every one that is held, out of bytes that are kept."""
+        scrubber = self._known()
         return scrubber.whole(data) if scrubber else data
 
     # The values.
+
+    def _known(self) -> Scrubber | None:
+        seen = (value for values in self._seen.values() for value in values)
+        return self._scrubber(tuple(dict.fromkeys((*seen, *self.foreign()))))
 
     def _scrubber(self, secrets: tuple[bytes, ...]) -> Scrubber | None:
         if not secrets:
             return None
         if secrets not in self._forms:
+            if len(self._forms) >= _MOST_FORMS:  # what others hold changes as their sessions come and go
+                self._forms.clear()
             self._forms[secrets] = Forms(secrets)
         return Scrubber(self._forms[secrets])
+
+    def _names(self, host: str) -> list[str]:
+        every = {each.credential for each in self._egress.policy.governed if each.endpoint.host.covers(host)}
+        return sorted(filter(None, every))
 
     def _governed(self, host: str) -> bool:
         return any(each.endpoint.host.covers(host) for each in self._egress.policy.governed)
@@ -136,7 +177,7 @@ class Guard:
             value = self._values.value(credential)
         except TickoverError as error:
             raise Refusal(503, "credential", f"the credential `{credential}` has no value: {error.code}") from error
-        if len(value) < SHORTEST or not value.isascii() or not value.decode("ascii").isprintable():
+        if not can_be_told(value):
             says = f"the value of `{credential}` is no line of {SHORTEST} or more printable ASCII characters"
             raise Refusal(503, "credential", says)
         self._seen.setdefault(credential, {})[value] = None

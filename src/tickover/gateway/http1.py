@@ -106,6 +106,9 @@ class _State(Enum):
     DONE = auto()
 
 
+_BETWEEN_CHUNKS = (_State.CHUNK_END, _State.CHUNK_LINE, _State.TRAILERS)
+
+
 class _Reader:
     """What requests and responses share: lines, fields, bodies."""
 
@@ -171,7 +174,7 @@ class _Reader:
             return self._read_head()
         if self._state is _State.BODY and not self._until_eof and not self._left:
             self._state = _State.END
-        while self._state in {_State.CHUNK_END, _State.CHUNK_LINE, _State.TRAILERS}:
+        while self._state in _BETWEEN_CHUNKS:
             if not self._between_chunks():
                 self._check_eof()
                 return None

@@ -199,6 +199,7 @@ class Inspector:
         if visit.proxied and visit.scheme != "http":
             raise Refusal(400, "bad_target", "ask a proxy for https by CONNECT")
         guard.hold(request, decision)
+        await guard.fresh(decision.host)
         asked = guard.clean(Asked.of(request, visit.scheme, decision.host, decision.port))
         dialect = self._meter.dialect(asked) if self._meter else None
         needed, most = (guard.need(asked), LONGEST_JSON) if dialect is None else (Need.JSON, MOST_BYTES)
@@ -238,8 +239,13 @@ class Inspector:
         keep = request.keep_alive and not visit.proxied
         metered = held[0] if held else None
         recording = self._recording(shown, said, call)
+
+        async def renew() -> bytes | None:
+            again = await guard.again(asked, allow.credential) if allow.credential else None
+            return again.head() if again else None
+
         return Exchange(
-            request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, metered, recording
+            request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, renew, metered, recording
         )  # fmt: skip
 
     def _recording(self, shown: Asked, said: bytes | None, call: Call) -> Recording | None:

@@ -54,6 +54,12 @@ class OfflineDialler(Dialler):
 class BlindGuard(Guard):
     """Judges as ever, and knows no secret: none is needed where nothing leaves."""
 
+    async def fresh(self, host: str) -> None:  # the port's
+        """Ask for no token."""
+
+    async def renewed(self, credential: str | None) -> bool:  # noqa: ARG002 - the port's
+        return False
+
     def secrets(self, host: str) -> tuple[bytes, ...]:  # noqa: ARG002 - the port's
         return ()
 

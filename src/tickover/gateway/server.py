@@ -6,6 +6,7 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     open     a passport (gateway/session.py), the files that it names as descriptors -> the authority's certificate
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
+    attach   the pipes of an MCP server that is a program, as descriptors
     rows     a question to a database -> how many
     renew    a deadline; not answered
     cut      break a session off; not answered
@@ -14,8 +15,8 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
 in the journal, for which a write waits), `denied`, `reached`, `called`, `drifted`, `sealed`, `cut`, and `rung`
-(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). When the channel ends, so do we:
-nothing passes.
+(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). `borrow` and `give_back` (a
+refresh token, answered as `linked` is) are for the store. When the channel ends, so do we: nothing passes.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ from tickover.core.sql import SqlQuestion
 from tickover.gateway.base import LedgerError
 from tickover.gateway.chain import Chain
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
+from tickover.gateway.keyring import Keyring
 from tickover.gateway.letters import read_egress
+from tickover.gateway.loop import run
+from tickover.gateway.oauth import Tokens
 from tickover.gateway.session import Passport, Sealed
-from tickover.gateway.traffic import Traffic
+from tickover.gateway.traffic import Others, Traffic
 from tickover.gateway.values import key_of_instance, receipts_key
 
 _LINKS: Final = TypeAdapter(tuple[Link, ...])
@@ -56,11 +60,12 @@ class Server:
     """Every session of one client."""
 
     def __init__(self, end: socket.socket, key: bytes) -> None:
-        self._key = key
+        self._tokens = Tokens(key)
         self._receipts_key = receipts_key(key)
         self._chains: dict[str, Chain] = {}
         self._sessions: dict[str, Traffic] = {}
-        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._keyring = Keyring()
+        self._waiting: dict[int, tuple[str, asyncio.Future[Message]]] = {}
         self._rung: dict[int, asyncio.Future[list[str]]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
@@ -70,6 +75,7 @@ class Server:
             "open": self._open,
             "listen": self._listen,
             "door": self._door,
+            "attach": self._attach,
             "rows": self._rows,
             "close": self._close,
             "verify": self._verify,
@@ -83,7 +89,7 @@ class Server:
         if "durable" in message:
             _, waiting = self._waiting.pop(message["durable"], ("", None))
             if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+                waiting.set_result(message)
         elif "heard" in message:
             rung = self._rung.get(message["heard"])
             if rung is not None and not rung.done():
@@ -131,7 +137,13 @@ class Server:
         async def ring() -> list[str]:
             return await self._ring(name)
 
-        self._sessions[name] = session = Traffic(passport, self._key, chain, keep=keep, tell=tell, ring=ring)
+        def held() -> tuple[bytes, ...]:
+            return (*self._keyring.for_run(passport.run), *self._tokens.every())
+
+        lender = _Lender(lambda message: self._durable("", message))
+        others = Others(keep, tell, ring, held, lender)
+        self._sessions[name] = session = Traffic(passport, self._tokens, chain, others)
+        self._keyring.hold(name, passport.run, session.values.every())
         return {"authority": session.authority.decode("ascii")}
 
     async def _listen(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
@@ -145,6 +157,11 @@ class Server:
         await self._sessions[message["session"]].door(listener, message["password"])
         return {}
 
+    async def _attach(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
+        stdin, stdout = descriptors
+        await self._sessions[message["session"]].attach(message["server"], os.dup(stdin), os.dup(stdout))
+        return {}
+
     async def _rows(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
         question = SqlQuestion(**{**message["question"], "values": tuple(message["question"]["values"])})
         return {"rows": await self._sessions[message["session"]].count_rows(question)}
@@ -153,6 +170,7 @@ class Server:
         session = self._sessions.pop(message["session"], None)
         if session is not None:
             await session.close()
+            self._keyring.drop(message["session"])
             self._forsaken.discard(message["session"])
             if all(each.passport.run != session.passport.run for each in self._sessions.values()):
                 self._chains.pop(session.passport.run, None)
@@ -181,17 +199,17 @@ class Server:
         finally:
             del self._rung[number]
 
-    async def _durable(self, session: str, message: Message) -> None:
-        """Send and wait until the other side says that it is kept. Raises LedgerError."""
+    async def _durable(self, session: str, message: Message) -> Message:
+        """Send and wait until the other side says that it is kept; return what it said. Raises LedgerError."""
         if session in self._forsaken:
             raise LedgerError("nobody keeps this run's receipts any more")
         self._serial += 1
         number = self._serial
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[number] = session, waiting
         try:
             await self._channel.send({**message, "number": number})
-            await waiting
+            return await waiting
         except ChannelClosedError as error:
             raise LedgerError("the other side is gone") from error
         finally:
@@ -209,6 +227,26 @@ class Server:
         for name, session in self._sessions.items():
             session.cut("gateway_closed")
             self._forsake(name)
+
+
+class _Lender:
+    """Asks the other side for a stored value (the port `Lender`)."""
+
+    def __init__(self, ask: Callable[[Message], Awaitable[Message]]) -> None:
+        self._ask = ask
+
+    async def borrow(self, name: str) -> Sealed:
+        said = await self._ask({"event": "borrow", "name": name})
+        if "error" in said:
+            raise LedgerError(said["error"])
+        kind, value = said["sealed"]
+        return Sealed(kind, base64.b64decode(value))
+
+    async def give_back(self, name: str, sealed: Sealed | None) -> None:
+        written = None if sealed is None else [sealed.kind, base64.b64encode(sealed.value).decode()]
+        said = await self._ask({"event": "give_back", "name": name, "sealed": written})
+        if "error" in said:
+            raise LedgerError(said["error"])
 
 
 def read_passport(message: Message) -> Passport:
@@ -247,7 +285,7 @@ def _harden() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve on descriptor 0, a socketpair's end; the argument is the path of the key file."""
+    """Serve on descriptor 0, a socketpair's end; arguments: the path of the key file, and maybe a loop's name."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's keys are for our parent
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
@@ -262,5 +300,5 @@ def main(arguments: list[str]) -> int:
         told = error.as_dict() if isinstance(error, TickoverError) else {"code": "gateway.key", "message": str(error)}
         end.sendall(json.dumps({"id": 0, "error": told}).encode() + b"\n")
         return 1
-    asyncio.run(serve(end, key))
+    run(serve(end, key), *arguments[1:])
     return 0

@@ -183,6 +183,9 @@ class Session(Protocol):
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""
 
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        """Give it the pipes (descriptors) of an MCP server that is a program; ours are closed. Raises GatewayGone."""
+
     async def count_rows(self, question: SqlQuestion) -> int:
         """Ask a database that its `Egress` lets it reach. Raises TickoverError (`sql.*`), GatewayGone."""
 
@@ -191,6 +194,19 @@ class Session(Protocol):
 
     async def close(self) -> None:
         """End it: connections first. Returns when the witness has heard everything. Idempotent."""
+
+
+class Vault(Protocol):
+    """The stored values, for the gateway that has to put another in the place of one (a refresh token, used up)."""
+
+    async def borrow(self, name: str) -> Sealed:
+        """Return the newest value. Nobody else gets it, in whatever process, before it is given back.
+
+        Raises TickoverError.
+        """
+
+    async def give_back(self, name: str, sealed: Sealed | None) -> None:
+        """Take it back; a new one is durable when this returns. Raises TickoverError."""
 
 
 class Gateway(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Network
-from typing import Final
+from typing import Final, NamedTuple
 
 from tickover.core.host import is_internal
 from tickover.core.mcp import PATH as MCP
@@ -29,11 +29,12 @@ from tickover.gateway.chain import Chain, Keep, SessionLedger
 from tickover.gateway.denials import Denials
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
-from tickover.gateway.guard import Guard
+from tickover.gateway.guard import Guard, Held
 from tickover.gateway.inspect import Inspector
 from tickover.gateway.internal import Handler, Internal
 from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
+from tickover.gateway.oauth import Lender, OAuthValues, Tokens, grants_of
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
@@ -42,7 +43,7 @@ from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.sql import SqlError, count_rows
 from tickover.gateway.tape import Tape
-from tickover.gateway.values import SealedValues
+from tickover.gateway.token_request import Post
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
 """Loopback addresses that nothing listens at but the gateway: no route has to be made for them."""
@@ -68,44 +69,59 @@ def trusting(roots: bytes) -> ssl.SSLContext:
     return upstream_context(roots)
 
 
-class Traffic:
-    """One session. `tell` takes an event's name and parts; `keep` makes a receipt durable; `ring` asks who judges."""
+class Others(NamedTuple):
+    """Who is told and asked.
 
-    def __init__(self, passport: Passport, key: bytes, chain: Chain, *, keep: Keep, tell: Tell, ring: Ring) -> None:
+    `keep` makes a receipt durable, `tell` takes an event's name and parts, `ring` asks who judges, `lender` has the
+    stored values; `held` returns what any session holds, so that no server says it to this one.
+    """
+
+    keep: Keep
+    tell: Tell
+    ring: Ring
+    held: Held
+    lender: Lender
+
+
+class Traffic:
+    """One session."""
+
+    def __init__(self, passport: Passport, tokens: Tokens, chain: Chain, others: Others) -> None:
         self.passport = passport
         policy = passport.egress.policy
         below = () if policy.observe else [pattern.name for pattern in policy.names()]
         self._authority = RunAuthority(passport.run, now=datetime.now(UTC), below=below)
         self._chain = chain
         self._sealed_at = chain.head
-        self._tell = tell
+        self._tell = tell = others.tell
         self._cut_told = False
         self._reached: set[tuple[str, int]] = set()
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
-        self.values = SealedValues(key, passport.sealed)
-        self.ledger = SessionLedger(chain, keep)
+        self.ledger = SessionLedger(chain, others.keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
         self._tape = None if passport.tape is None else Tape(os.dup(passport.tape))
-        guard, dialler = Guard(passport.egress, self.values), Dialler(screen=screen_as_this_machine)
-        meter: Meter | None = Meter(
+        drifts = Drifts(lambda drift, times: tell("drifted", drifted={**drift._asdict(), "times": times}))
+        played = passport.cassette is not None
+        dialler = OfflineDialler(drifts.add) if played else Dialler(screen=screen_as_this_machine)
+        self._dialler = dialler
+        post = Post(dialler, self._fence, trusting(passport.roots), Patience())
+        forms = passport.egress.forms
+        self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, others.lender)
+        guard = (BlindGuard if played else Guard)(passport.egress, self.values, others.held)
+        meter = None if played else Meter(
             passport.egress.budget, passport.egress.prices, prices(), passport.spent,
             lambda called: tell("called", called=asdict(called)),
         )  # fmt: skip
         self._playback: Playback | None = None
-        offline: Handler | None = None
         if passport.cassette is not None:
-            drifts = Drifts(lambda drift, times: tell("drifted", drifted={**drift._asdict(), "times": times}))
-            guard, dialler, meter = BlindGuard(passport.egress, self.values), OfflineDialler(drifts.add), None
-            offline = unread(drifts)
             self._playback = Playback(takes_of(passport.cassette), guard, drifts, Patience())
-        self._dialler = dialler
         numbers = itertools.count(1)
         calls = Calls(
             ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
             counts=chain.counts, numbers=numbers, clock=time.time,
         )  # fmt: skip
         outfit = Outfit(
-            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience()
+            passport.egress, self.values, self._fence, dialler, trusting(passport.roots), Patience(), others.held
         )  # fmt: skip
         self.servers = Servers(outfit, calls, self._refused)
         self._inspector = Inspector(
@@ -114,7 +130,8 @@ class Traffic:
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
             guard=guard, meter=meter, tape=self._tape, playback=self._playback,
         )  # fmt: skip
-        self._internal = Internal({STOP: StopBell(ring), MCP: offline or self.servers.handler}, self._refused)
+        servers: Handler = unread(drifts) if played else self.servers.handler
+        self._internal = Internal({STOP: StopBell(others.ring), MCP: servers}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -147,6 +164,10 @@ class Traffic:
             raise ValueError("a door has a password")
         listener.setblocking(False)
         await self._plane.open(Listeners(proxy=listener, password=password))
+
+    async def attach(self, server: str, stdin: int, stdout: int) -> None:
+        """Speak to an MCP server by the pipes of its program. Raises ValueError, OSError."""
+        await self.servers.take(server, stdin, stdout)
 
     async def count_rows(self, question: SqlQuestion) -> int:
         """Ask a database, as the verifier."""

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tickover.gateway.secrets import SecretError, create_key_file, read_key_file, unseal
 from tickover.gateway.session import Sealed
@@ -37,6 +37,12 @@ class SealedValues:
         self._key = key
         self._sealed = sealed
 
+    def every(self) -> Iterator[bytes]:
+        """Open all that can be opened."""
+        for name in self._sealed:
+            with contextlib.suppress(SecretError):
+                yield self.value(name)
+
     def value(self, name: str) -> bytes:
         """Open one. Raises SecretError, whose text holds no value."""
         try:
@@ -45,3 +51,6 @@ class SealedValues:
             text = f"there is no secret `{name}`, or it was not granted to this run"
             raise SecretError("secrets.missing", text, hint=f"tickover secret set {name}") from None
         return unseal(self._key, name=name, kind=sealed.kind, sealed=sealed.value)
+
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """Do nothing: what is stored does not grow old by itself."""

@@ -45,6 +45,8 @@ class Wire(asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         if connection is not None:  # asyncio does so only where a listener was made with its protocol's number
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Without this uvloop sends what is written only when the loop comes round, later than the fence was asked.
+        self._transport.set_write_buffer_limits(high=0)
         self._fence.add(self)
         if self._arrived and not self._transport.is_closing():
             self._arrived(self)

@@ -6,6 +6,7 @@ Paths named `Path` lie on the host below the backend's data folder; targets are 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,13 +96,26 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Talking:
+    """Our ends of the pipes of a command that is talked to, as descriptors. Whoever has them closes them."""
+
+    stdin: int
+    stdout: int
+
+    def close(self) -> None:
+        for each in (self.stdin, self.stdout):
+            os.close(each)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """Everything about one sandbox. `/` is the base, then `layers` (bottom first), then a fresh upper "root".
 
     `files` are small read-only files of ours (target -> bytes). `sealable` keeps the uppers in plain folders, so
     that `seal` can rename one into place; otherwise a backend may put them on a size-limited disk image.
     Files in /tickover, /check, /subject and /repo stand alone there, unless an overlay or bind lies there, too.
-    Without `listen` the network is empty: nothing in it answers.
+    Without `listen` the network is empty: nothing in it answers. Without `talks` the command's input is empty, too;
+    with it, input and output are pipes for `Sandbox.talking`, and only `stderr` is streamed.
     `uid` is what the command sees; who it is on the host is the backend's matter, never host uid 0.
     """
 
@@ -117,6 +131,7 @@ class SandboxSpec:
     uid: int = AGENT_UID
     sealable: bool = False
     listen: Listen | None = None
+    talks: bool = False
 
 
 ExitReason = Literal["exited", "signalled", "memory", "disk", "killed", "broken"]
@@ -166,6 +181,9 @@ class Sandbox(Protocol):
 
     def listening(self) -> Listening:
         """Hand over the sockets that the spec's `listen` asked for, once; left alone, they close with `destroy`."""
+
+    def talking(self) -> Talking:
+        """Hand over the command's input and output, once, where the spec `talks`; left alone, `destroy` closes them."""
 
     def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
         """Yield what the tree writes, as it comes, until both streams are closed. Call once."""

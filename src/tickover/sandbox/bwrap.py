@@ -23,12 +23,12 @@ from typing import Any, Final
 from tickover.sandbox.base import (
     BackendReport,
     Exit,
-    Listen,
     Listening,
     SandboxBroken,
     SandboxRefused,
     SandboxSpec,
     Stream,
+    Talking,
 )
 from tickover.sandbox.probe import PROBE, read_probe
 
@@ -255,7 +255,7 @@ class BwrapBackend:
             raise SandboxRefused("sandbox.name", f"a sandbox named {spec.name} is here already")
         plan = json.dumps(self._plan(spec, weaken)).encode()
         async with self._starts:
-            starting = asyncio.ensure_future(self._start(spec.name, plan, spec.listen))
+            starting = asyncio.ensure_future(self._start(spec, plan))
             try:
                 return await asyncio.shield(starting)
             except asyncio.CancelledError:
@@ -264,18 +264,19 @@ class BwrapBackend:
                 undoing.add_done_callback(self._undone.discard)
                 raise
 
-    async def _start(self, name: str, plan: bytes, listen: Listen | None) -> BwrapSandbox:
+    async def _start(self, spec: SandboxSpec, plan: bytes) -> BwrapSandbox:
+        name, listen = spec.name, spec.listen
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        sandbox = self._sandboxes[name] = BwrapSandbox(self, name, out_read, err_read)
+        in_read, in_write = os.pipe() if spec.talks else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None)
+        sandbox = self._sandboxes[name] = BwrapSandbox(self, name, out_read, err_read, in_write)
         try:
             with contextlib.ExitStack() as stack:
-                null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
                 given = os.memfd_create("plan", os.MFD_CLOEXEC)
-                for descriptor in (out_write, err_write, null, given):
+                for descriptor in (out_write, err_write, in_read, given):
                     stack.callback(os.close, descriptor)
                 _write_all(given, plan)
-                descriptors = [given, null, out_write, err_write]
+                descriptors = [given, in_read, out_write, err_write]
                 if listen is not None:
                     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                     stack.callback(ours.close)
@@ -370,7 +371,7 @@ class BwrapBackend:
 class BwrapSandbox:
     """A started sandbox of the bwrap backend."""
 
-    def __init__(self, backend: BwrapBackend, name: str, stdout: int, stderr: int) -> None:
+    def __init__(self, backend: BwrapBackend, name: str, stdout: int, stderr: int, stdin: int | None = None) -> None:
         self.name = name
         self.uppers: dict[str, Path] = {}
         self.host_uid = -1
@@ -378,6 +379,9 @@ class BwrapSandbox:
         self._pipes: dict[Stream, int] = {"stdout": stdout, "stderr": stderr}
         self._end: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._listening: Listening | None = None
+        self._talking: Talking | None = None
+        if stdin is not None:
+            self._talking = Talking(stdin, self._pipes.pop("stdout"))
 
     def ended(self, message: dict[str, Any]) -> None:
         """Take the launcher's word that the tree is gone."""
@@ -398,6 +402,12 @@ class BwrapSandbox:
         if self._listening is None:
             raise SandboxBroken("sandbox.no_listeners", f"{self.name} has no listeners, or they were handed over")
         taken, self._listening = self._listening, None
+        return taken
+
+    def talking(self) -> Talking:
+        if self._talking is None:
+            raise SandboxBroken("sandbox.no_talk", f"{self.name} is not talked to, or its pipes were handed over")
+        taken, self._talking = self._talking, None
         return taken
 
     async def stream(self) -> AsyncIterator[tuple[Stream, bytes]]:
@@ -483,6 +493,9 @@ class BwrapSandbox:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        if self._talking is not None:
+            self._talking.close()
+            self._talking = None
 
 
 async def _undo(starting: asyncio.Future[BwrapSandbox]) -> None:

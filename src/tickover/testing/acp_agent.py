@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _PROGRAM = """\
-import json, subprocess, sys
-COMMAND, WORDS, STOP, DIES = {script!r}
+import json, os, subprocess, sys
+COMMAND, WORDS, STOP, DIES, MCP = {script!r}
 def send(**message):
     print(json.dumps({{"jsonrpc": "2.0", **message}}), flush=True)
 def tell(**update):
@@ -15,8 +15,12 @@ for line in sys.stdin:
     asked = json.loads(line)
     if asked.get("method") == "initialize":
         about = {{"protocolVersion": 1, "agentInfo": {{"name": "scripted", "version": "1.0"}}}}
+        if MCP:
+            about["agentCapabilities"] = {{"mcpCapabilities": {{"http": True}}}}
         send(id=asked["id"], result=about)
     elif asked.get("method") == "session/new":
+        for server in asked["params"]["mcpServers"]:
+            os.environ["MCP_URL"] = server["url"]
         send(id=asked["id"], result={{"sessionId": "s1"}})
     elif asked.get("method") == "session/prompt":
         text("On it.")
@@ -32,6 +36,9 @@ for line in sys.stdin:
 """
 
 
-def acp_agent(command: str, words: str, *, stop: str = "end_turn", dies: bool = False) -> str:
-    """Return the program: it runs `command`, says `words`, and ends its turn with `stop`, or `dies` before that."""
-    return _PROGRAM.format(script=(command, words, stop, dies))
+def acp_agent(command: str, words: str, *, stop: str = "end_turn", dies: bool = False, mcp: bool = False) -> str:
+    """Return the program: it runs `command`, says `words`, and ends its turn with `stop`, or `dies` before that.
+
+    With `mcp` it can speak to MCP servers over HTTP; the command has the last one's address as MCP_URL.
+    """
+    return _PROGRAM.format(script=(command, words, stop, dies, mcp))

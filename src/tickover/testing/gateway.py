@@ -94,3 +94,6 @@ class MemoryValues:
         if name not in self.values:
             raise NoValueError("secret.not_found", f"there is no secret `{name}`")
         return self.values[name]
+
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """Do nothing: these are always fresh."""

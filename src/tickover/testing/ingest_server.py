@@ -24,7 +24,7 @@ SOURCE = "r/github"
 
 
 def serve(app: Any, listener: socket.socket) -> None:
-    """Serve until killed, as `up` does: uvloop and httptools where they are, no access log."""
+    """Serve until killed: httptools as `up`, no access log; uvloop where it is, while `up` runs on asyncio's loop."""
     config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=60)
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -41,6 +41,7 @@ from tickover.testing.sandbox import (
     until,
 )
 from tickover.testing.sandbox_listeners import ListenerSuite
+from tickover.testing.sandbox_talk import TalkSuite
 
 _DAEMONS = (
     "for i in 1 2 3; do setsid nohup sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done' >/dev/null 2>&1 & done; "
@@ -121,7 +122,7 @@ except OSError:
 """
 
 
-class SandboxSuite(ListenerSuite):
+class SandboxSuite(ListenerSuite, TalkSuite):
     """What every sandbox backend does."""
 
     async def open_backend(self, data: Path) -> Backend:

@@ -2,10 +2,11 @@
 
 usage: python3 -I acp.py ACP.json
 
-ACP.json: {argv, cwd, prompt (a file), bell (a command)}. Messages are JSON-RPC 2.0, a line each, on the agent's stdin
-and stdout; its stderr is ours (https://agentclientprotocol.com/protocol/overview). What is said on stdout are the lines
-of `loop.py`: ready, text, call, result, returned, end. The agent may do what it asks to do: the sandbox and the gateway
-are what holds. Exits with 0 if its turn ended by itself, else 1.
+ACP.json: {argv, cwd, prompt (a file), bell (a command), servers: {NAME: URL}}; those are MCP servers. Messages are
+JSON-RPC 2.0, a line each, on the agent's stdin and stdout; its stderr is ours
+(https://agentclientprotocol.com/protocol/overview). What is said on stdout are the lines of `loop.py`: servers, ready,
+text, call, result, returned, end. The agent may do what it asks to do: the sandbox and the gateway are what holds.
+Exits with 0 if its turn ended by itself, else 1.
 """
 
 from __future__ import annotations
@@ -149,6 +150,19 @@ def permitted(options: Any) -> dict[str, str]:
     return {"outcome": "cancelled"}
 
 
+def offered(hello: dict[str, Any], servers: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the MCP servers as a session is told of them, and say whether the agent can speak to them at all."""
+    if not servers:
+        return []
+    able = hello.get("agentCapabilities")
+    kinds = able.get("mcpCapabilities") if isinstance(able, dict) else None
+    if not isinstance(kinds, dict) or kinds.get("http") is not True:
+        say(tickover="servers", states=dict.fromkeys(servers, "the agent speaks to no MCP server over HTTP"))
+        return []
+    say(tickover="servers", states=dict.fromkeys(servers, "connected"))
+    return [{"type": "http", "name": name, "url": url, "headers": []} for name, url in servers.items()]
+
+
 def work(client: Client, task: dict[str, Any]) -> None:
     """Carry out the one turn, and more while it may not stop. Raises StopError."""
     with open(task["prompt"], encoding="utf-8", errors="replace") as file:
@@ -157,7 +171,8 @@ def work(client: Client, task: dict[str, Any]) -> None:
     hello = client.ask("initialize", protocolVersion=1, clientCapabilities=able)
     if hello.get("protocolVersion") != 1:
         raise StopError("error", f"the agent speaks version {str(hello.get('protocolVersion'))[:20]}, not 1")
-    session = client.ask("session/new", cwd=task["cwd"], mcpServers=[]).get("sessionId")
+    servers = offered(hello, task.get("servers", {}))
+    session = client.ask("session/new", cwd=task["cwd"], mcpServers=servers).get("sessionId")
     info = hello.get("agentInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""
     say(tickover="ready", model="", session=str(session), version=version, tools=[])

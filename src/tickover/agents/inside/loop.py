@@ -2,17 +2,19 @@
 
 usage: python3 -I loop.py LOOP.json
 
-LOOP.json: {wire: "anthropic" | "openai", url, model, system, prompt (a file), cwd, schema, bell (argv)}. Every line on
-stdout is one JSON object: {"tickover": "ready", model, tools}, {"tickover": "text", text}, {"tickover": "call", id,
-tool, arguments}, {"tickover": "result", id, ok, text}, {"tickover": "usage", input, output}, {"tickover": "retry",
-status}, {"tickover": "returned", text}, at last {"tickover": "end", why, message, status}. `why` is done, turns,
-refused, length, error. Exits with 0 for done, else 1. A tool may write such lines itself; nobody believes them.
+LOOP.json: {wire: "anthropic" | "openai", url, model, system, prompt (a file), cwd, schema, bell (argv), servers: {NAME:
+URL}}; those are MCP servers. Every line on stdout is one JSON object: {"tickover": "servers", states}, {"tickover":
+"ready", model, tools}, {"tickover": "text", text}, {"tickover": "call", id, tool, arguments}, {"tickover": "result",
+id, ok, text}, {"tickover": "usage", input, output}, {"tickover": "retry", status}, {"tickover": "returned", text}, at
+last {"tickover": "end", why, message, status}. `why` is done, turns, refused, length, error. Exits with 0 for done,
+else 1. A tool may write such lines itself; nobody believes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -127,6 +129,25 @@ class Tools:
             wanted = {"type": "object", "properties": {"result": task["schema"]}, "required": ["result"]}
             self.defined["output"] = ("Hand in the result of the task. Call it once, at the end.", wanted)
         self.handed_in = task.get("schema") is None
+        self.remote: dict[str, Any] = {}
+
+    def connect(self, servers: dict[str, str]) -> dict[str, str]:
+        """Learn the tools of these MCP servers; return how each connected."""
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        mcp: Any = importlib.import_module("mcp_client")  # it lies beside us, and only where there are servers
+        states = {}
+        for name, url in servers.items():
+            server = mcp.Server(name, url)
+            try:
+                server.connect()
+                states[name] = "connected"
+            except (mcp.McpError, KeyError, TypeError, AttributeError) as error:
+                states[name] = f"failed: {error}"[:500]
+            for tool, says, schema in server.tools:
+                known = mcp.named(name, tool)
+                self.remote[known] = (server, tool)
+                self.defined[known] = (says, schema)
+        return states
 
     def call(self, name: str, given: Any) -> tuple[bool, str]:
         """Return whether it went well, and what the model is told."""
@@ -134,6 +155,10 @@ class Tools:
             return False, f"there is no tool `{name}`"
         if not isinstance(given, dict):
             return False, "the arguments are no JSON object"
+        if name in self.remote:
+            server, tool = self.remote[name]
+            ok, text = server.call(tool, given)
+            return bool(ok), str(text)
         try:
             return getattr(self, name)(given)  # type: ignore[no-any-return]
         except ToolError as error:
@@ -360,6 +385,8 @@ def work(task: dict[str, Any]) -> None:
     with open(task["prompt"], encoding="utf-8", errors="replace") as file:
         prompt = file.read()
     tools = Tools(task)
+    if task.get("servers"):
+        say(tickover="servers", states=tools.connect(task["servers"]))
     wire: Any = {"anthropic": Anthropic, "openai": OpenAI}[task["wire"]](task, tools, prompt)
     url = task["url"].rstrip("/") + wire.path
     say(tickover="ready", model=task["model"], tools=list(tools.defined))

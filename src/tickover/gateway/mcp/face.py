@@ -18,8 +18,8 @@ from tickover.core.effect import Wanted
 from tickover.core.enforcement import READ, Allow, Deny
 from tickover.core.jsonrpc import DENIED, INTERNAL_ERROR, INVALID_PARAMS, NO_METHOD, RpcError
 from tickover.core.jsonrpc import Asked as Rpc
-from tickover.core.mcp import METHOD, SCHEME, McpServer, Pins, judge_call, read_tools
-from tickover.core.receipt import choose
+from tickover.core.mcp import LIST, METHOD, SCHEME, McpServer, Pins, judge_call, read_tools
+from tickover.core.receipt import Chosen, choose
 from tickover.core.text import one_line
 from tickover.gateway.asked import Asked
 from tickover.gateway.calls import Call, Calls
@@ -108,9 +108,7 @@ class Face:
             if method == "ping":
                 yield _result(asked, {})
             elif method == "tools/list":
-                await self._list(session)
-                tools = [each.described for each in self._pins.tools.values() if self._offered(each.name)]
-                yield _result(asked, {"tools": [*tools]})
+                yield _result(asked, {"tools": await self._told(session)})
             elif method == "tools/call" or method in _FEATURES:
                 carried = self._call if method == "tools/call" else self._read
                 async with aclosing(carried(session, asked)) as heard:
@@ -127,6 +125,26 @@ class Face:
         return error
 
     # Tools.
+
+    async def _told(self, session: Session) -> list[JsonValue]:
+        """Return the tools that the agent is told of. A receipt says which: some agents do not tell their model all."""
+        allow = Allow(READ, self.server.credential, None, "a server's tools may be listed")
+        call = await self._begin(LIST, "tools", allow, {})
+        try:
+            call.sent = True
+            await self._list(session)
+            tools = [each for each in self._pins.tools.values() if self._offered(each.name)]
+            call.status, call.whole = RESULT, True
+            call.response_json = Chosen(value={"tools": [each.name for each in tools]})
+        except NotSent as refusal:
+            call.sent, call.why = False, _why(refusal)
+            raise
+        except Refusal as refusal:
+            call.why = _why(refusal)
+            raise
+        finally:
+            self._means.calls.end(call)
+        return [each.described for each in tools]
 
     def _offered(self, tool: str) -> bool:
         return self.server.offers(tool, reads=self._pins.tools[tool].reads)
@@ -152,7 +170,10 @@ class Face:
 
     async def _call(self, session: Session, asked: Rpc) -> AsyncGenerator[Message, None]:
         """Carry one call of a tool: judged, receipted, sent."""
-        tool, arguments, params = _call_params(asked)
+        try:
+            tool, arguments, params = _call_params(asked)
+        except RpcError as error:
+            raise self.denied(error, METHOD) from None
         if not self._pins.known:
             await self._list(session)
         allow = self._judge(asked, tool, arguments)

@@ -48,7 +48,7 @@ class Faces:
         if asked.method == "DELETE":
             await face.end(session)
             return InternalAnswer(200)
-        raise Refusal(405, "mcp_method", "POST a message, or DELETE the session")
+        return InternalAnswer(405, fields=Fields([("allow", "POST, DELETE")]))  # no denial: every client tries to GET
 
     async def _post(self, face: Face, asked: InternalRequest) -> InternalAnswer:
         """Take one message. Raises RpcError for one that is none."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -59,6 +60,12 @@ class Streamable:
         upstream = await self._begin("POST", fields, body)
         try:
             response = await self._head(upstream)
+            if response.status == HTTPStatus.UNAUTHORIZED and await self._road.guard.renewed(
+                self._road.server.credential
+            ):
+                upstream.channel.close()
+                upstream = await self._begin("POST", fields, body)
+                response = await self._head(upstream)
             async with aclosing(self._answers(message, upstream, response)) as found:
                 async for each in found:
                     self._learn(message, each, response)
@@ -106,6 +113,7 @@ class Streamable:
             method, "https", decision.host, decision.port, url.path or "/", "", Fields(fields), framing
         ).having("accept-encoding", "identity")  # fmt: skip
         try:
+            await road.guard.fresh(decision.host)
             head = road.guard.dress(asked, road.server.credential).head()
             upstream = await road.pool.take(decision, "https", writes=True)
         except Refusal as refusal:
