@@ -70,6 +70,7 @@ COLLECTED: list[st.SearchStrategy[Fact]] = [
 ]
 AGENT: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
+    st.builds(facts.CassetteStored, digest=short, calls=amounts, bytes=amounts, left_out=amounts),
     st.builds(facts.AgentReady, version_said=short, model=short),
     st.builds(facts.AgentOutput, stream=st.just("stdout"), text=short),
     st.builds(facts.AgentStep, id=short, lang=short, exit=amounts, duration_s=st.just(0.5), ok=st.booleans()),
