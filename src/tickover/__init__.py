@@ -9,6 +9,7 @@ The map of the house; imports point down only (import-linter holds it).
         work      the agent's turn                          verify   what is true afterwards
         network   the ways out of a run's sandboxes         outreach  what the verifier asks of the world
         hands     all that a check may touch                recover  what a killed process left
+        recording what passed, kept                         playback a recorded run once more, offline
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine
         route, triggers: an event from outside becomes a wish, or a reason why not
         github, marks, backfill: what the instance itself does at GitHub, outside any run

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from tickover.control.keepsake import FOLDER
 from tickover.control.marks import CommitMarks
 from tickover.control.newsdesk import NewsDesk
 from tickover.control.notify import Postman
+from tickover.control.playback import replay
 from tickover.control.receipts import Traffic, traffic_of, why_broken
 from tickover.control.recover import recover
 from tickover.control.refuse import refuse
@@ -47,6 +49,7 @@ from tickover.control.vault import StoreVault
 from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
+from tickover.core.comparison import Comparison
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
 from tickover.core.event import JournalEvent
@@ -235,9 +238,14 @@ class Tickover:
         """Load a routine's folder. Raises DefinitionErrors, NotFoundError."""
         return load_folder(str(folder))
 
-    async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
-        """Run a routine to its end and return its row; `observe` sees every journal event, in order."""
+    async def run(self, request: RunRequest, observe: Observer | None = None, *, record: bool = False) -> RunRow:
+        """Run a routine to its end and return its row; `observe` sees every journal event, in order.
+
+        With `record` its traffic is kept, so that it can be replayed.
+        """
         house, loaded = self._house(), self.load(request.folder)
+        if record:
+            request = replace(request, record=await asyncio.to_thread(self.registry.copy, request.folder))
         counted = needs(loaded.routine.limits, Caps())
         counts = await asyncio.to_thread(self.store.queue.counts, loaded.routine.name, time.time(), counted)
         possible = partial(self._possible, loaded)
@@ -253,6 +261,26 @@ class Tickover:
                 cancel()
 
         return await execute(house, accepted, observe, cancellable)
+
+    async def replay(self, run: str, *, build: str | None = None, observe: Observer | None = None) -> Comparison:
+        """Replay a recorded run offline, at another `build` (NAME@VERSION) of its agent if given.
+
+        Raises NotFoundError where there is no such run or no recording, UsageError for a build of another agent.
+        """
+
+        def load(name: str, version: str) -> tuple[Loaded, str]:
+            return self.registry.loaded(name, version), str(self.registry.folder(name, version))
+
+        def cancellable(cancel: Callable[[], None]) -> None:
+            self._cancel = cancel
+            if self._cancel_wished:
+                cancel()
+
+        original = self.run_row(run)
+        return await replay(
+            self._house(), original, load, random=secrets.token_hex, build=build, observe=observe,
+            cancellable=cancellable,
+        )  # fmt: skip
 
     def _possible(self, loaded: Loaded, routine: Routine) -> None:
         """Raise DefinitionErrors for a host, credential or connector that this instance can never give a run."""

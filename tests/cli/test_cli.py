@@ -77,7 +77,8 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> list[tupl
 def test_the_verbs() -> None:
     assert commands() == [
         ("init",), ("run",), ("runs",), ("runs", "artifact"), ("runs", "cancel"), ("runs", "list"), ("runs", "logs"),
-        ("runs", "show"), ("routine",), ("routine", "allowlist"), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
+        ("runs", "replay"),
+    ("runs", "show"), ("routine",), ("routine", "allowlist"), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
         ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
         ("up",), ("events",), ("events", "backfill"), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
         ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
@@ -117,7 +118,7 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 
 READING = {
-    "runs list", "runs show", "runs logs", "routine list", "routine show", "routine next", "routine allowlist", "push", "doctor", "run",
+    "runs list", "runs show", "runs logs", "runs replay", "routine list", "routine show", "routine next", "routine allowlist", "push", "doctor", "run",
     "token create", "token list", "events backfill", "events list", "events replay", "events show", "events test",
     "grant", "secret list", "secret set", "agent list", "agent install",
 }  # fmt: skip

@@ -52,6 +52,9 @@ def naive_fold(events: list[Raw]) -> Raw:
             for event in chunk
             if event["type"] == "stop_gate_judged"
         ],
+        "cassette": naive_cassette(tries),
+        "drift": 0,  # none of these is a replay
+        "drifts": [],
         "evidence": naive_evidence(last or known, baseline),
         "findings": naive_findings(known),
         "claim": only(last_data(last, "report_claimed"), "status", "summary"),
@@ -89,6 +92,17 @@ def first_of_each(baselines: Iterable[Raw]) -> list[Raw]:
     for data in baselines:
         firsts.setdefault((data["list"], data["index"]), data)
     return list(firsts.values())
+
+
+def naive_cassette(tries: Iterable[Iterable[Raw]]) -> Raw | None:
+    """The last recording, and whose it is."""
+    stored = [
+        {"attempt": number, **{key: event["data"][key] for key in ("digest", "calls", "bytes", "left_out")}}
+        for number, chunk in enumerate(tries, start=1)
+        for event in chunk
+        if event["type"] == "cassette_stored"
+    ]
+    return stored[-1] if stored else None
 
 
 def naive_accounts(events: list[Raw]) -> list[Raw]:

@@ -55,6 +55,8 @@ EXAMPLES: list[Fact] = [
     facts.ConnectionDenied(host="evil.test", port=443, code="not_listed", says="not on the list", times=3),
     facts.ModelCalled(host="model.test", port=443, dialect="anthropic", model="m", status=200, tools=("Bash",)),
     facts.HostReached(host="docs.test", port=443, rule="environment.network[0] (`docs.test`)"),
+    facts.CassetteStored(digest="e" * 64, calls=3, bytes=4096, left_out=1),
+    facts.ReplayDrifted(kind="differs", target="POST https://model.test:443/v1/messages", where="turn 1", then="a"),
     facts.StopGateJudged(
         number=1,
         checks=(facts.GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),

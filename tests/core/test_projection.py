@@ -73,6 +73,7 @@ AT_THE_GATE: st.SearchStrategy[Fact] = st.builds(
 )
 AGENT: list[st.SearchStrategy[Fact]] = [
     *COLLECTED,
+    st.builds(facts.CassetteStored, digest=short, calls=amounts, bytes=amounts, left_out=amounts),
     st.builds(facts.AgentReady, version_said=short, model=short),
     st.builds(facts.AgentOutput, stream=st.just("stdout"), text=short),
     st.builds(facts.AgentStep, id=short, lang=short, exit=amounts, duration_s=st.just(0.5), ok=st.booleans()),

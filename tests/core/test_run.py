@@ -148,11 +148,11 @@ def test_every_known_fact_has_a_place_in_the_table() -> None:
 
 
 ANYWHERE = "cancel_requested run_recovered finding phase_started:cleanup phase_finished"
-GATEWAY = "receipt_begun receipt_ended receipts_sealed connection_denied model_called host_reached"
+GATEWAY = "receipt_begun receipt_ended receipts_sealed connection_denied model_called host_reached replay_drifted"
 BEFORE = "version_resolved account_seen sandbox_started layer_ready baseline_checked"
 AGENT = (
     "agent_ready agent_output agent_step agent_text agent_tool_call agent_tool_result agent_usage agent_finished"
-    " report_claimed artifact_stored artifact_refused phase_started:artifacts"
+    " cassette_stored report_claimed artifact_stored artifact_refused phase_started:artifacts"
 )
 AFTER = (
     "sandbox_started check_evaluated verdict_reached report_claimed artifact_stored artifact_refused"

@@ -92,10 +92,10 @@ class Bench:
         (path / "ROUTINE.md").write_text(f"---\n{lines}---\n{body}")
         return path
 
-    async def run(self, folder: Path, **request: Any) -> RunRow:
+    async def run(self, folder: Path, *, record: bool = False, **request: Any) -> RunRow:
         """Run a routine; its journal must fold to its row, and the run must have ended."""
         self.events = []
-        row = await self.tickover.run(RunRequest(folder=str(folder), **request), self._observe)
+        row = await self.tickover.run(RunRequest(folder=str(folder), **request), self._observe, record=record)
         assert row.finished is not None
         assert fold(self.events) == row
         assert [event.seq for event in self.events] == list(range(1, len(self.events) + 1))

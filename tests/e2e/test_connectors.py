@@ -224,6 +224,18 @@ async def test_who_acts_is_asked_before_the_agent_and_shown(town: Town) -> None:
     assert row.accounts[0].account == "UREAD in Example", "another value is another account"
 
 
+async def test_a_replay_asks_nobody_who_acts_and_reads_nothing_back(town: Town) -> None:
+    row = await town.bench.run(town.routine((POST, SAYS), **SLACK), record=True)
+    assert (row.outcome, len(row.accounts)) == ("verified", 1), row.reason
+    town.bench.tickover.secrets.set("slack-bot", READER.encode(), by="owner")  # of this value nothing is known yet
+    asked = len(town.slack.called)
+    compared = await town.bench.tickover.replay(row.id)
+    assert len(town.slack.called) == asked
+    assert (compared.now.accounts, compared.now.drifts, compared.now.outcome) == ((), (), "unverified")
+    assert [str(each.likeness) for each in compared.checks] == ["not_asked"]
+    assert {str(each.evidence_class) for each in compared.now.evidence} == {"claim"}
+
+
 @pytest.mark.parametrize("required", [["post_message"], []])
 async def test_a_credential_that_is_not_taken_ends_it_before_the_agent(town: Town, required: list[str]) -> None:
     town.slack.tokens = {READER: town.slack.tokens[READER]}

@@ -105,6 +105,22 @@ async def test_a_program_reaches_its_own_list_and_no_more(bench: Bench) -> None:
         assert denied == [("server", "other.example.com")]
 
 
+async def test_a_replay_starts_no_program_and_says_that_its_answers_are_missing(bench: Bench) -> None:
+    async with serving(_answers) as at:
+        instance(bench, at, network=[entry(at)], credentials={"TOKEN": "desk-token"})
+        wrote = call("fetch", url=f"{url(at)}/things", body='{"title": "Disk is full"}')
+        row = await bench.run(routine(bench, wrote, may=[{"desk": {"tool": "fetch", "max": 1}}]), record=True)
+        assert len(at.seen) == 1
+        bench.events = []
+        compared = await bench.tickover.replay(row.id, observe=bench.events.append)
+        assert len(at.seen) == 1
+    assert compared.now.execution == "completed"
+    assert {each.kind for each in compared.now.drifts} == {"unread"}
+    assert "replay_offline" in bench.said()
+    assert compared.now.network.calls == 0
+    assert "connector_failed" not in bench.findings(compared.now)
+
+
 async def test_a_program_that_dies_is_a_finding_and_an_error_of_the_call(bench: Bench) -> None:
     instance(bench)
     folder = routine(

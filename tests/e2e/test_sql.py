@@ -97,6 +97,18 @@ async def test_an_order_is_verified_by_its_row(bench: Bench, shop: Upstream) -> 
     assert not [data for data in (*kept, str(bench.events).encode()) if PASSWORD.encode() in data]
 
 
+async def test_a_replay_asks_no_database(bench: Bench, shop: Upstream) -> None:
+    folder = bench.routine(ordering(shop, 7), **front(shop))
+    bench.tickover.grant(folder, by="owner")
+    row = await bench.run(folder, record=True)
+    assert row.outcome == "verified", (row.reason, bench.said())
+    compared = await bench.tickover.replay(row.id)
+    [check] = compared.checks
+    assert (check.then, check.now, check.likeness) == ("pass", "error", "not_asked")
+    assert "a replay does not look at the outside world" in check.summary_now
+    assert {str(each.evidence_class) for each in compared.now.evidence} == {"claim"}
+
+
 async def test_another_order_no_order_and_one_from_before(bench: Bench, shop: Upstream, database: Database) -> None:
     row = await run(bench, ordering(shop, 8), front(shop))
     assert (row.outcome, row.exit_code) == ("failed", 5)

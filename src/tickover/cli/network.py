@@ -18,6 +18,8 @@ from tickover.core.target import PORTS
 def network_page(row: RunRow, traffic: Traffic, wrong: str) -> Iterator[Block]:
     """Return what the gateway saw. `wrong` says why the receipts are not to be believed, if so."""
     yield Line(Ink(row.routine, "bold"), "  ", Ink(f"run {row.id}", "dim"))
+    if row.replay_of is not None:
+        yield Line(Ink(f"a replay of run {row.replay_of}: its recording answered, and nothing left", "warn"), indent=2)
     yield Line("")
     yield Line(Ink("receipts", "bold"))
     heads = ("", "call", "by", "request", "answer", "out", "in", "took", "rule", "credential")

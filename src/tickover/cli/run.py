@@ -55,6 +55,7 @@ Examples:
 )
 @options.as_json("every journal event as it comes, then the run,")
 @click.option("--keep", is_flag=True, help="Leave the workspace on disk, to look at.")
+@click.option("--record", is_flag=True, help="Keep its traffic, so that `runs replay` can run it again offline.")
 @click.option("--remote", is_flag=True, help="Run the routine of that NAME on the server of `tickover login`.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for checks that have time (`within`): the run is pending.")
 @options.home
@@ -67,6 +68,7 @@ def command(
     repositories: tuple[str, ...],
     as_json: bool,
     keep: bool,
+    record: bool,
     remote: bool,
     no_wait: bool,
     home: Path | None,
@@ -80,8 +82,8 @@ def command(
     if remote:
         from tickover.cli.run_remote import run_remote
 
-        if repositories or keep or no_wait or not NAME.fullmatch(routine):
-            text = "a server runs what was pushed, by its name: no folder, no --repo, --keep or --no-wait"
+        if repositories or keep or record or no_wait or not NAME.fullmatch(routine):
+            text = "a server runs what was pushed, by its name: no folder, no --repo, --keep, --record or --no-wait"
             raise UsageError("cli.remote", text, hint="tickover run --remote NAME")
         body = None if event is None else event.read()
         words = pairs(inputs, "--input")
@@ -98,7 +100,7 @@ def command(
     stdout = lasting_stdout()
     out = screen(no_color=no_color)
     try:
-        row, interrupted = asyncio.run(_run(request, home, out, as_json=as_json))
+        row, interrupted = asyncio.run(_run(request, home, out, as_json=as_json, record=record))
     finally:
         out.close()
     if as_json:
@@ -111,25 +113,27 @@ def command(
     click.get_current_context().exit(INTERRUPTED if interrupted else code)
 
 
-async def _run(request: RunRequest, home: Path | None, out: Screen, *, as_json: bool) -> tuple[RunRow, bool]:
+async def _run(
+    request: RunRequest, home: Path | None, out: Screen, *, as_json: bool, record: bool
+) -> tuple[RunRow, bool]:
     if not as_json:
         out.busy("starting")
     async with await options.opener()(home, sandbox=True) as tickover:
         show: Callable[[JournalEvent], None] = Transcript(out, tickover.blob).event
         if as_json:
-            show = _print_event
-        with _Interrupt(tickover, screen(sys.stderr) if as_json else out) as interrupt:
-            row = await tickover.run(request, show)
+            show = print_event
+        with Interrupt(tickover, screen(sys.stderr) if as_json else out) as interrupt:
+            row = await tickover.run(request, show, record=record)
             for folder in tickover.kept(row.id) if request.keep and not as_json else ():
                 out.show(Line(f"kept       {folder}"))
             return row, interrupt.heard
 
 
-def _print_event(event: JournalEvent) -> None:
+def print_event(event: JournalEvent) -> None:
     print_json_line(event_json(event))
 
 
-class _Interrupt:
+class Interrupt:
     """Ctrl-C: the first cancels the run in order, the second ends this process, and its sandboxes with it."""
 
     def __init__(self, tickover: Tickover, talk: Screen) -> None:
@@ -162,6 +166,8 @@ def _afterwards(row: RunRow) -> list[Line]:
         names = ", ".join(each.path for each in row.artifacts[:5])
         more = f" and {len(row.artifacts) - 5} more" if len(row.artifacts) > 5 else ""
         lines.append(Line(Ink("artifacts  ", "dim"), names + more))
+    if row.cassette is not None:
+        lines.append(Line(Ink("replay     ", "dim"), f"{own_name()} runs replay {row.id}"))
     lines.append(Line(Ink("more       ", "dim"), f"{own_name()} runs show {row.id}"))
     return lines
 

@@ -14,13 +14,18 @@ import click
 from tickover.app import Tickover
 from tickover.cli import options
 from tickover.cli.blocks import Line, Quote, quoted
+from tickover.cli.failure import INTERRUPTED
 from tickover.cli.network import network_json, network_page
-from tickover.cli.output import print_json, print_json_line, screen
+from tickover.cli.output import Screen, print_json, print_json_line, screen
+from tickover.cli.replay import comparison_json, comparison_page
+from tickover.cli.run import Interrupt
 from tickover.cli.show import run_page, run_table
+from tickover.cli.streams import lasting_stdout
 from tickover.cli.transcript import Transcript
 from tickover.cli.who import who
 from tickover.cli.wire import event_json, row_json
 from tickover.control.receipts import Traffic
+from tickover.core.comparison import Comparison
 from tickover.core.errors import TickoverError
 from tickover.core.event import JournalEvent
 from tickover.core.row import RunRow
@@ -31,7 +36,7 @@ _PATIENCE: Final = 30.0  # seconds of one wait for the next event; then it is as
 
 @click.group(name="runs")
 def command() -> None:
-    """List runs, show one, follow its journal, cancel it.
+    """List runs, show one, follow its journal, cancel it, replay it.
 
     A run is named by its id, or by any beginning or end of it that only one run has.
     """
@@ -143,6 +148,54 @@ def cancel(run: str, home: Path | None) -> None:
             raise TickoverError("run.ended", text)
         tickover.cancel(row.id, who())
     screen(sys.stderr).show(Line(f"asked run {row.id} to stop; `tickover runs logs -f {row.id}` shows it end"))
+
+
+@command.command(
+    epilog="""\b
+Exit codes:
+  0  as recorded: no drift, the process ended alike, no check says something else
+  5  not as recorded
+  7  the replay did not complete
+  3  there is no such run, or it was not recorded
+
+\b
+Example:
+  tickover runs replay 261123 --agent claude-code@2.1.198
+"""
+)
+@click.argument("run", metavar="ID")
+@click.option("--agent", "build", metavar="NAME@VERSION", help="Replay it at another build of its agent.")
+@options.as_json("the comparison")
+@options.home
+@options.no_color
+def replay(*, run: str, build: str | None, as_json: bool, home: Path | None, no_color: bool) -> None:
+    """Run a recorded run again, offline: what it was answered then answers now, and nothing is dialled.
+
+    It is a run of its own that says whose replay it is. It proves nothing of the world, so it is never verified;
+    the exit code says whether it went as recorded.
+    """
+    stdout = lasting_stdout()
+    out = screen(no_color=no_color)
+    try:
+        compared, interrupted = asyncio.run(_replay(run, build, home, out, as_json=as_json))
+    finally:
+        out.close()
+    if as_json:
+        print_json(comparison_json(compared))
+    else:
+        out.show(*comparison_page(compared))
+    if stdout.complaint:
+        screen(sys.stderr).show(Line(f"stdout: {stdout.complaint}; the replay went on without it"))
+    click.get_current_context().exit(INTERRUPTED if interrupted else compared.exit_code)
+
+
+async def _replay(
+    run: str, build: str | None, home: Path | None, out: Screen, *, as_json: bool
+) -> tuple[Comparison, bool]:
+    async with await options.opener()(home, sandbox=True) as tickover:
+        with Interrupt(tickover, screen(sys.stderr) if as_json else out) as interrupt:
+            show = None if as_json else Transcript(out, tickover.blob).event
+            return await tickover.replay(run, build=build, observe=show), interrupt.heard
 
 
 @command.command(epilog="\b\nExample:\n  tickover runs artifact 261123 out/digest.md > digest.md")

@@ -129,7 +129,7 @@ def run_table(rows: Sequence[RunRow], now: float) -> Table:
     lines: list[tuple[Cell, ...]] = [
         (
             row.id,
-            row.routine,
+            f"{row.routine} (replay)" if row.replay_of else row.routine,
             outcome_cell(row.outcome),
             Ink(row.execution.value, "dim"),
             ago(row.created, now),
@@ -145,6 +145,8 @@ def run_page(row: RunRow, now: float) -> Iterator[Block]:
     yield Line(Ink(row.routine, "bold"), "  ", Ink(f"run {row.id}", "dim"))
     if row.title:
         yield Line(Ink(row.title, "dim"), indent=2)
+    if row.replay_of is not None:
+        yield Line(Ink(f"a replay of run {row.replay_of}: it says nothing of the world", "warn"), indent=2)
     yield Line("")
     yield from _facts(row, now)
     yield from _section("checks", check_table(row.evidence))
@@ -255,6 +257,12 @@ def _about(row: RunRow, now: float) -> Iterator[tuple[Cell, ...]]:
     yield from (("acts as", account_text(each)) for each in row.accounts)
     if row.usage != UsageRow():
         yield ("model", usage_text(row.usage))
+    if row.cassette is not None:
+        kept = row.cassette
+        missing = f", {kept.left_out} left out" if kept.left_out else ""
+        yield ("recorded", f"{counted(kept.calls, 'exchange')}, {size(kept.bytes)}{missing}")
+    if row.replay_of is not None:
+        yield ("drift", counted(row.drift, "request") if row.drift else "none")
     if row.layer is not None:
         made = f"built in {span(row.layer.duration_s)}" if row.layer.built else "from the cache"
         yield ("layer", f"{row.layer.key[:_SHORT]}, {size(row.layer.bytes)}, {made}")

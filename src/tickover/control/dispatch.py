@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from tickover.control.keep import TTL
 from tickover.core.built import not_yet
+from tickover.core.cassette import Header
 from tickover.core.definition import Input, Routine
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import DefinitionErrors, UsageError
@@ -37,6 +39,10 @@ class RunRequest:
     keep: bool = False
     wait: bool = True
     trigger: str = "manual"
+    record: str | None = None
+    """The routine's folder as it was kept, if the run's traffic is to be recorded."""
+    replay: Header | None = None
+    """The recording that answers in the place of the world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,13 @@ class Accepted:
     inputs: dict[str, Scalar]
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Inputs that are files: the input's name -> content."""
+    boundary: str = field(default_factory=lambda: secrets.token_hex(16))
+    """What stands around the event in the prompt, so that the event cannot end it."""
+
+    @property
+    def inside(self) -> str:
+        """The run's name for the agent and the checks: a replay is the run that it replays."""
+        return self.request.replay.run if self.request.replay else self.run
 
     @property
     def event(self) -> Any:
@@ -81,6 +94,10 @@ def accept(
     `possible` raises it for what this instance can never give.
     """
     routine = _with_repositories(loaded.routine, request.repositories)
+    replay = request.replay
+    if replay is not None:
+        retry = routine.retry.model_copy(update={"attempts": 1})
+        routine = routine.model_copy(update={"retry": retry, "agent": _pinned(routine, replay.build)})
     missing = not_yet(routine, "run")
     if missing:
         raise DefinitionErrors(list(missing))
@@ -96,11 +113,18 @@ def accept(
         event_digest=None if request.event is None else blobs.put(request.event),
         isolation=routine.isolation,
         folder=request.folder,
+        replay_of=None if replay is None else replay.run,
     )
     # The lease first: a run without one is taken for what a killed process left, by whoever starts meanwhile.
     lease = store.leases.acquire(run, owner, TTL)
     store.journal.append(run, lease.fence, [{"type": created.type, **payload(created)}])
-    return Accepted(run, lease, request, loaded, routine, inputs)
+    boundary = secrets.token_hex(16) if replay is None else replay.boundary
+    return Accepted(run, lease, request, loaded, routine, inputs, boundary=boundary)
+
+
+def _pinned(routine: Routine, build: str) -> str:
+    """Return the agent at the build that was recorded, where it has builds."""
+    return build if build.startswith(f"{routine.agent_name}@") else routine.agent
 
 
 def _with_repositories(routine: Routine, urls: Mapping[str, str]) -> Routine:

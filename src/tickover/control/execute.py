@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TypeVar
 
 from tickover.control.account import tell_accounts
@@ -27,6 +28,7 @@ from tickover.control.keepsake import keep_workspace
 from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
+from tickover.control.recording import Taping
 from tickover.control.required import tools_missing
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
@@ -94,6 +96,8 @@ class Attempt:
     """One try, from checkout to teardown."""
 
     def __init__(self, house: House, accepted: Accepted, record: Recorder, kept: Kept, number: int) -> None:
+        self.tape = None if accepted.request.record is None else Taping(house, accepted.request.record)
+        house = house if self.tape is None else replace(house, gateway=self.tape)
         self.house = house
         self.accepted = accepted
         self.routine = accepted.routine
@@ -109,6 +113,8 @@ class Attempt:
         self.record.attempt = self.number
         await self.record.add(AttemptStarted(attempt=self.number))
         async with AsyncExitStack() as teardown:
+            if self.tape is not None:
+                teardown.callback(self.tape.discard)
             try:
                 prepared = await self._prepare(teardown)
             except Skipped as skipped:
@@ -128,16 +134,20 @@ class Attempt:
                 if self.record.row().attempts[-1].agent_started:
                     raise
                 return await self._could_not_start(error)
+            if self.tape is not None:
+                await self.record.add(await self.tape.keep(self.accepted, prepared, self.number, self.ways.agent))
             return await self._judge_and_keep(worked)
 
     # -- before the agent ------------------------------------------------------------------------------------------
 
     async def _prepare(self, teardown: AsyncExitStack) -> Prepared:
         async with self.walk.timed(Phase.PREFLIGHT):
-            await require_grants(self.house, self.accepted)
+            if not self.house.offline:  # where nothing leaves, nothing is asked for
+                await require_grants(self.house, self.accepted)
             await self.ways.learn()
-            accounts = tell_accounts(self.house, self.routine, self.record, self.kept, self.ways)
-            await self.walk.unless_cancelled(accounts)
+            if not self.house.offline:  # nobody acts as anybody
+                accounts = tell_accounts(self.house, self.routine, self.record, self.kept, self.ways)
+                await self.walk.unless_cancelled(accounts)
             resolved = await self.walk.unless_cancelled(resolve(self.house, self.accepted, self.record, self.kept))
             await self.walk.unless_cancelled(only_if(self.house, self.accepted, resolved, self.record.run))
         prepared = await prepare(self.house, self.accepted, resolved, self.record, self.walk, self.ways, teardown)
@@ -199,8 +209,10 @@ class Attempt:
             started=row.agent_started,
             forwarded_writes=row.network.writes,
         )
+        of = row.replay_of
+        reason = verdict.reason if of is None else f"{verdict.reason}; a replay of {of}: it says nothing of the world"
         reached = VerdictReached(
-            outcome=verdict.outcome, reason=verdict.reason, evidence=verdict.evidence, findings=verdict.findings
+            outcome=verdict.outcome, reason=reason, evidence=verdict.evidence, findings=verdict.findings
         )
         await self.record.add(reached)
         return verdict.outcome

@@ -45,6 +45,8 @@ class House:
     """The registries of this machine's package managers, asked of them. Raises TickoverError."""
     gateway: Gateway
     """The only process that lets anything out of a sandbox."""
+    offline: bool = False
+    """Whether nothing outside may be asked at all: a replay."""
     accounts: Accounts = field(default_factory=Accounts)
     """Who credentials are, as services said."""
     lease_s: float = TTL

@@ -31,6 +31,7 @@ from tickover.core.event import (
     ReceiptBegun,
     ReceiptEnded,
     ReceiptsSealed,
+    ReplayDrifted,
 )
 from tickover.core.instance import Instance, egress_of, verifier_egress_of
 from tickover.core.metering import BUDGET_CODES
@@ -43,7 +44,18 @@ from tickover.core.status import Phase
 from tickover.gateway.certificates import bundle, system_roots
 from tickover.gateway.packages import INSIDE, Packages, is_asked
 from tickover.gateway.presets import PACKAGES
-from tickover.gateway.session import Bell, Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Session
+from tickover.gateway.session import (
+    Bell,
+    Called,
+    Denied,
+    Door,
+    Drifted,
+    GatewayGone,
+    Passport,
+    Reached,
+    Sealed,
+    Session,
+)
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec, Talking
 
 _BUNDLES: Final = (
@@ -178,8 +190,8 @@ class Ways:
 
     @property
     def programs(self) -> Mapping[str, Program]:
-        """The MCP servers of the agent that are programs, by name."""
-        return programs_of(self.agent, self._instance)
+        """The MCP servers of the agent that are programs, by name. A replay starts none: nothing is asked of them."""
+        return {} if self._house.offline else programs_of(self.agent, self._instance)
 
     def program(self, name: str) -> Egress:
         """Return what such a program may send. Raises DefinitionErrors."""
@@ -363,6 +375,9 @@ class JournalWitness:
         )
         await self._record.add(*facts)
 
+    async def drifted(self, drifted: Sequence[Drifted]) -> None:
+        await self._record.add(*(ReplayDrifted(**asdict(each)) for each in drifted))
+
     async def sealed(self, head: Head) -> None:
         await self._record.add(ReceiptsSealed(receipt=head.seq, mac=head.mac))
 
@@ -389,7 +404,7 @@ async def passport_of(house: House, record: Scribe, kept: Holder, identity: Iden
         calls=len(receipts),
         counts=counts_of(receipts),
         spent=await asyncio.to_thread(spent_of, house.store.journal, record.run),
-        sealed=await asyncio.to_thread(sealed_of, house, egress),
+        sealed={} if house.offline else await asyncio.to_thread(sealed_of, house, egress),
     )
 
 

@@ -26,6 +26,7 @@ from tickover.core.check import HttpCheck
 from tickover.core.connector import connected
 from tickover.core.definition import Routine
 from tickover.core.egress import Egress
+from tickover.core.errors import TickoverError
 from tickover.core.instance import (
     Instance,
     account_egress_of,
@@ -50,6 +51,8 @@ async def get_page(
 
     A loopback address that stands as such in the routine is asked directly, without credential and receipt.
     """
+    if house.offline:
+        raise offline(url)
     if _own_machine(routine, url):
         return await get(url, timeout_s=timeout_s)
     instance = await asyncio.to_thread(house.instance)
@@ -65,6 +68,8 @@ async def read_connector(
     house: House, routine: Routine, record: Recorder, kept: Kept, name: str, path: str, query: Mapping[str, str]
 ) -> HttpAnswer:
     """Read `path` below a connector's address, with the credential that is for that. Raises as `get_page` does."""
+    if house.offline:
+        raise offline(name)
     instance = await asyncio.to_thread(house.instance)
     egress = read_back_of(routine, instance, house.presets())[name]
     address = connected(name, instance.connectors, name).url + quote(path) + (f"?{urlencode(query)}" if query else "")
@@ -75,6 +80,8 @@ async def ask_connector(
     house: House, record: Recorder, kept: Kept, instance: Instance, name: str, credential: str, path: str
 ) -> HttpAnswer:
     """Read `path` below a connector's address with this credential. Raises as `get_page` does."""
+    if house.offline:
+        raise offline(name)
     egress = account_egress_of(name, credential, instance, house.presets())
     address = connected(name, instance.connectors, name).url + path
     return await _through_gateway(house, record, kept, egress, instance, address, _READ_BACK_S)
@@ -84,6 +91,8 @@ async def count_rows(
     house: House, routine: Routine, record: Recorder, kept: Kept, name: str, query: str, values: tuple[str, ...]
 ) -> int:
     """Ask a database how many rows a query has. Raises TickoverError (`sql.*`), GatewayGone, DefinitionErrors."""
+    if house.offline:
+        raise offline(name)
     instance = await asyncio.to_thread(house.instance)
     egress = read_back_of(routine, instance, house.presets())[name]
     settings = instance.connectors[name].sql
@@ -110,10 +119,17 @@ async def resolve_refs(
     house: House, routine: Routine, record: Recorder, kept: Kept, url: str, refs: Sequence[str | None]
 ) -> list[Commit]:
     """Resolve refs of one of the routine's repositories, as `Mirrors.resolve_all` does. Raises as it does."""
+    if house.offline:
+        raise offline(url)
     if not url.startswith("https://"):
         return await house.mirrors.resolve_all(url, refs)
     async with _fetching(house, routine, record, kept) as through:
         return await house.mirrors.resolve_all(url, refs, through=through)
+
+
+def offline(what: str) -> TickoverError:
+    """Return why a replay does not ask for something outside."""
+    return TickoverError("replay.offline", f"a replay does not look at the outside world: {what} was not asked")
 
 
 @asynccontextmanager

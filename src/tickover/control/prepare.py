@@ -7,9 +7,10 @@ and the state folder, each in its phase.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -24,7 +25,9 @@ from tickover.control.outreach import resolve_refs
 from tickover.control.record import Recorder
 from tickover.control.servers import server_layers
 from tickover.control.walk import Walk
+from tickover.core.cassette import Pinned
 from tickover.core.definition import Routine
+from tickover.core.errors import TickoverError
 from tickover.core.event import FindingReported, LayerReady, VersionResolved
 from tickover.core.finding import FindingCode, found
 from tickover.core.receipt import Identity
@@ -135,9 +138,30 @@ def _blocks(accepted: Accepted, skill: Found | None) -> tuple[Block, ...]:
     return tuple(Block(s.id, s.lang, s.code, one_line(s.title), float(s.timeout) if s.timeout else None) for s in steps)
 
 
+def _state(house: House, accepted: Accepted) -> str | None:
+    """Return the digest of the state that the run begins with."""
+    if accepted.request.replay is not None:
+        return accepted.request.replay.state
+    current = house.store.states.current(accepted.routine.name)
+    return current.digest if current else None
+
+
+def _recorded(house: House, pinned: Mapping[str, Pinned]) -> dict[str, Commit]:
+    """Return recorded commits from our mirrors, without asking anybody. Raises TickoverError `repository.gone`."""
+    found: dict[str, Commit] = {}
+    for name, each in pinned.items():
+        commit = house.mirrors.known(each.url, each.sha)
+        if commit is None:
+            raise TickoverError("repository.gone", f"the mirror of {each.url} has no commit {each.sha[:12]} any more")
+        found[name] = replace(commit, branch=each.branch, default_branch=each.default_branch)
+    return found
+
+
 async def _commits(
     house: House, accepted: Accepted, record: Recorder, kept: Kept
 ) -> tuple[dict[str, Commit], dict[str, Commit]]:
+    if (replay := accepted.request.replay) is not None:
+        return _recorded(house, replay.subject), _recorded(house, replay.trusted)
     subject: dict[str, Commit] = {}
     trusted: dict[str, Commit] = {}
     for name, repository in accepted.routine.repositories.items():
@@ -186,8 +210,8 @@ async def prepare(
         async with walk.timed(Phase.LAYER):
             servers[name] = await walk.unless_cancelled(server_layers(house, server, folders, ways, teardown))
     async with walk.timed(Phase.CLONE):
-        current = house.store.states.current(routine.name) if routine.state else None
-        state = await unpack(folders, current.digest if current else None, house.blobs.open) if routine.state else None
+        current = _state(house, accepted) if routine.state else None
+        state = await unpack(folders, current, house.blobs.open) if routine.state else None
         if state is not None:
             teardown.callback(state.close)
         checkouts = Checkouts(house.data, house.backend, folders)
@@ -198,7 +222,7 @@ async def prepare(
                 )
             )
         )
-    return Prepared(resolved, layers, workspace, folders, program, servers, current.digest if current else None)
+    return Prepared(resolved, layers, workspace, folders, program, servers, current)
 
 
 async def _layer(
@@ -218,7 +242,7 @@ async def _layer(
         network=environment.network,
         env=environment.env,
         credentials=environment.credentials,
-        refresh_s=float(environment.setup.refresh),
+        refresh_s=math.inf if house.offline else float(environment.setup.refresh),
     )
 
     async def known() -> list[str]:

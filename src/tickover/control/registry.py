@@ -81,11 +81,8 @@ class Registry:
         if missing:
             raise DefinitionErrors(list(missing))
         self._possible(loaded, routine)
-        files = _files(loaded, folder)
-        version = _digest(files)
+        version = self.copy(folder)
         target = self._root / routine.name / version
-        if not target.is_dir():
-            _write(target, files)
         before = self._store.routines.get(routine.name)
         now = self._now()
         self._store.routines.put(routine.name, version, at=now, by=by)
@@ -95,6 +92,18 @@ class Registry:
         changed = before is None or before.version != version
         never = tuple(_says(each.spec) for each in schedules if each.slot is None)
         return Pushed(routine.name, version, changed, target / FOLDER / routine.name, min(firing, default=None), never)
+
+    def copy(self, folder: str) -> str:
+        """Keep a routine's folder as it is now, and return its version; it is not pushed. Raises what loading does."""
+        if is_pushed(self._root.parent, folder):
+            return Path(folder).parents[1].name
+        loaded = load_folder(folder)
+        files = _files(loaded, folder)
+        version = _digest(files)
+        target = self._root / loaded.routine.name / version
+        if not target.is_dir():
+            _write(target, files)
+        return version
 
     def list(self) -> Sequence[RoutineRecord]:
         """Return every pushed routine, by name."""

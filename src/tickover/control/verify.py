@@ -28,7 +28,7 @@ from tickover.core.event import (
     StateCommitted,
     StateDiscarded,
 )
-from tickover.core.evidence import CheckId, CheckList, CheckResult
+from tickover.core.evidence import CheckId, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode, found
 from tickover.core.gate import bears, gated
 from tickover.core.status import ClaimStatus, Outcome
@@ -54,14 +54,14 @@ class Judge:
         kept: Kept,
     ) -> None:
         self.results: dict[CheckId, Said] = {}
+        self._accepted = accepted
         routine = accepted.routine
         self.gated = gated(routine)
         self.contract = Contract(
-            tuple(CheckTerm(id_.list, id_.index, c.kind, c.evidence, c.guard) for id_, c in _checks(accepted)),
+            tuple(CheckTerm(id_.list, id_.index, c.kind, self._class(c), c.guard) for id_, c in _checks(accepted)),
             may_write_outside=bool(routine.may),
         )
         self._house = house
-        self._accepted = accepted
         self._prepared = prepared
         self._record = record
         self._kept = kept
@@ -131,6 +131,10 @@ class Judge:
             if await self._house.mirrors.had(cloned, commit):
                 self._commits[check.repo] = commit
 
+    def _class(self, check: Check) -> EvidenceClass:
+        """Say what a check's evidence is made of. In a replay everything is a claim: it is about a recording."""
+        return check.evidence if self._accepted.request.replay is None else EvidenceClass.CLAIM
+
     def _bears(self, id_: CheckId) -> bool:
         return id_.list is CheckList.EXPECT or self._claim is ClaimStatus.NOOP
 
@@ -151,7 +155,7 @@ class Judge:
     async def _evaluate(self, id_: CheckId, check: Check, hands: VerifierHands, patience: float) -> None:
         began = time.monotonic()
         answer = await self._ask(check, hands, max(patience, 0.0))
-        self.results[id_] = Said(answer.result, answer.summary, check.evidence)
+        self.results[id_] = Said(answer.result, answer.summary, self._class(check))
         blob = None
         if answer.evidence is not None:
             blob = await asyncio.to_thread(self._house.blobs.put, answer.evidence)
@@ -161,7 +165,7 @@ class Judge:
                 index=id_.index,
                 kind=check.kind,
                 guard=check.guard,
-                evidence_class=check.evidence,
+                evidence_class=self._class(check),
                 result=answer.result,
                 summary=answer.summary,
                 detail=dict(answer.detail),
@@ -174,7 +178,7 @@ class Judge:
         return await ask(self._house.check(check.kind), check, hands, scope=self._scope(check), patience_s=patience)
 
     def _scope(self, check: Check) -> Mapping[str, Any]:
-        scope: dict[str, Any] = {"inputs": self._accepted.inputs, "run": {"id": self._record.run}}
+        scope: dict[str, Any] = {"inputs": self._accepted.inputs, "run": {"id": self._accepted.inside}}
         if self._accepted.request.event is not None:
             scope["event"] = self._accepted.event
         last = self._last_commits.get(check.repo) if isinstance(check, GitCheck) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -67,7 +66,7 @@ async def work(
     dog = Watchdog(routine.watch) if agent.speaks else None
     gate = StopGate(judge, prepared.workspace, record, dog) if gated(routine) else None
     task = AgentTask(
-        boundary=secrets.token_hex(16),
+        boundary=accepted.boundary,
         prompt=routine.body,
         task=routine.task,
         skill=prepared.resolved.skill,
@@ -92,7 +91,7 @@ async def work(
     spec = SandboxSpec(
         name=f"{record.run}-{record.attempt}",
         argv=plan.argv,
-        env={**PLAIN_ENV, "TICKOVER_RUN": record.run, **plan.env},
+        env={**PLAIN_ENV, "TICKOVER_RUN": accepted.inside, **plan.env},
         cwd=plan.cwd,
         layers=prepared.layers,
         overlays=(prepared.workspace.overlay(),),

@@ -53,7 +53,10 @@ class _Fact(BaseModel):
 
 
 class RunCreated(_Fact):
-    """`queued`: it waits for a server. `key` made it happen once, `due` is when it was to start (UTC epoch seconds)."""
+    """`queued`: it waits for a server. `key` made it happen once, `due` is when it was to start (UTC epoch seconds).
+
+    `replay_of` is the run whose recording answers in the place of the world.
+    """
 
     type: Literal["run_created"] = "run_created"
     routine: str
@@ -70,6 +73,7 @@ class RunCreated(_Fact):
     by: str = ""
     depth: int = 0
     due: float | None = None
+    replay_of: str | None = None
     repeats: str | None = None
     """The run that the same event started before: it was put in once more."""
 
@@ -308,6 +312,31 @@ class HostReached(_Fact):
     identity: Identity = Identity.AGENT
 
 
+class CassetteStored(_Fact):
+    """What passed between the attempt's agent and the world is in the blob `digest` (core/cassette.py).
+
+    Of `calls` exchanges, `left_out` are there without their bodies.
+    """
+
+    type: Literal["cassette_stored"] = "cassette_stored"
+    digest: str
+    calls: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    left_out: int = Field(default=0, ge=0)
+
+
+class ReplayDrifted(_Fact):
+    """A replay was not as its recording, `times` over (core/player.py). The texts are hostile, and cut short."""
+
+    type: Literal["replay_drifted"] = "replay_drifted"
+    kind: str
+    target: str
+    where: str = ""
+    then: str = ""
+    now: str = ""
+    times: int = Field(default=1, ge=1)
+
+
 class GateSaid(BaseModel):
     """What one check said when the agent wanted to stop."""
 
@@ -512,6 +541,8 @@ KnownFact: TypeAlias = Annotated[
     | ConnectionDenied
     | ModelCalled
     | HostReached
+    | CassetteStored
+    | ReplayDrifted
     | StopGateJudged
     | ReportClaimed
     | BaselineChecked

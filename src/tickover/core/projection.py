@@ -17,6 +17,7 @@ from tickover.core.event import (
     AttemptStarted,
     BaselineChecked,
     CancelRequested,
+    CassetteStored,
     CheckEvaluated,
     ConnectionDenied,
     Fact,
@@ -28,6 +29,7 @@ from tickover.core.event import (
     ReceiptBegun,
     ReceiptEnded,
     ReceiptsSealed,
+    ReplayDrifted,
     ReportClaimed,
     RetryScheduled,
     RunFinished,
@@ -51,8 +53,10 @@ from tickover.core.row import (
     ArtifactRow,
     AttemptRow,
     CallRow,
+    CassetteRow,
     ClaimRow,
     DenialRow,
+    DriftRow,
     FindingRow,
     GateRow,
     LayerRow,
@@ -157,7 +161,7 @@ def _(fact: AgentStarted, row: RunRow, at: float) -> dict[str, Any]:
 @changes_of.register
 def _(fact: AgentUsage, row: RunRow, at: float) -> dict[str, Any]:
     del at
-    if row.usage.calls:  # the gateway's count stands; the agent's is a claim
+    if row.usage.calls or row.replay_of is not None:  # the gateway's count stands, and a replay takes nothing
         return {}
     usage = UsageRow(
         input_tokens=row.usage.input_tokens + fact.input_tokens,
@@ -238,6 +242,22 @@ def _(fact: ConnectionDenied, row: RunRow, at: float) -> dict[str, Any]:
         times=fact.times,
     )
     return _network(row, denied=seen.denied + fact.times, denials=_with_denial(seen.denials, denial))
+
+
+@changes_of.register
+def _(fact: CassetteStored, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    return {"cassette": CassetteRow(attempt=row.attempt, **fact.model_dump(exclude={"type", "version"}))}
+
+
+@changes_of.register
+def _(fact: ReplayDrifted, row: RunRow, at: float) -> dict[str, Any]:
+    del at
+    if row.replay_of is None:
+        raise ImpossibleError("only a replay can drift")
+    texts = {name: one_line(getattr(fact, name), 300) for name in ("kind", "target", "where", "then", "now")}
+    drifts = (*row.drifts, DriftRow(**texts, times=fact.times))
+    return {"drift": row.drift + fact.times, "drifts": drifts[:NAMED_MOST]}
 
 
 @changes_of.register
@@ -328,6 +348,8 @@ def _(fact: VerdictReached, row: RunRow, at: float) -> dict[str, Any]:
         raise ImpossibleError(
             f"the outcome cannot be `{fact.outcome}` where the agent {'had' if row.agent_started else 'never'} started"
         )
+    if row.replay_of is not None and fact.outcome in {Outcome.VERIFIED, Outcome.NOOP}:
+        raise ImpossibleError(f"a replay cannot be `{fact.outcome}`: it says nothing of the world")
     verdict = {"outcome": fact.outcome, "reason": fact.reason, "evidence": fact.evidence}
     judged = _last_attempt(row, outcome=fact.outcome) if row.attempts else {}
     return {**verdict, **judged, "finished": None, "exit_code": None}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from tickover.core.connector import KINDS, ConnectorSettings, Tool, connected
 from tickover.core.definition import Routine
@@ -15,6 +16,9 @@ from tickover.core.permission import ConnectorPermission
 from tickover.core.receipt import Identity
 from tickover.core.row import DenialRow, RunRow
 from tickover.core.target import read_origin
+
+_REPLAY: Final = "replay_"
+"""How the codes begin with which a replay refuses (gateway/playing.py)."""
 
 
 def required_missing(row: RunRow, routine: Routine, connectors: Mapping[str, ConnectorSettings]) -> Iterator[Finding]:
@@ -42,7 +46,10 @@ def _let_through(row: RunRow, routine: Routine, name: str, tool: str) -> bool:
 
 
 def _denied(row: RunRow) -> Iterator[DenialRow]:
-    return (each for each in row.network.denials if each.attempt == row.attempt and each.identity is Identity.AGENT)
+    """Yield what the agent was denied. What a recording has no answer to was denied by nobody: that is drift."""
+    for each in row.network.denials:
+        if each.attempt == row.attempt and each.identity is Identity.AGENT and not each.code.startswith(_REPLAY):
+            yield each
 
 
 def _is(denied: DenialRow, tool: Tool, address: str) -> bool:

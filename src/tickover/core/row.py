@@ -175,10 +175,32 @@ class NetworkRow(_Row):
     seal: SealRow | None = None
 
 
+class CassetteRow(_Row):
+    """The recording of one attempt (core/cassette.py)."""
+
+    attempt: int
+    digest: str
+    calls: int
+    bytes: int
+    left_out: int = 0
+
+
+class DriftRow(_Row):
+    """How a replay is not as its recording. Hostile text, cut short."""
+
+    kind: str
+    target: str
+    where: str = ""
+    then: str = ""
+    now: str = ""
+    times: int = 1
+
+
 class RunRow(_Row):
     """What the journal says of a run; all times are UTC epoch seconds.
 
     `evidence`, `claim`, `sandbox` and `artifacts` are those of the last attempt, `baseline` is the run's first.
+    Of a replay (`replay_of`), `drift` counts how often it was not as its recording, `drifts` are the first of them.
     `outcome` is None until there is a verdict, and again while another attempt is on its way.
     """
 
@@ -230,6 +252,10 @@ class RunRow(_Row):
     network: NetworkRow = NetworkRow()
     recovered: int = 0
     unknown_facts: int = 0
+    replay_of: str | None = None
+    cassette: CassetteRow | None = None
+    drift: int = 0
+    drifts: tuple[DriftRow, ...] = ()
 
     @property
     def attempt(self) -> int:

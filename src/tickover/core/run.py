@@ -74,7 +74,15 @@ TRANSITIONS: tuple[Transition, ...] = (
 SEALED_NOTES = frozenset({"cancel_requested", "run_recovered", "finding", "phase_started:cleanup", "phase_finished"})
 """What may stand anywhere, and all that may follow `run_finished` (a `pending` outcome is still asked again)."""
 
-_GATEWAY = {"receipt_begun", "receipt_ended", "receipts_sealed", "connection_denied", "model_called", "host_reached"}
+_GATEWAY = {
+    "receipt_begun",
+    "receipt_ended",
+    "receipts_sealed",
+    "connection_denied",
+    "model_called",
+    "host_reached",
+    "replay_drifted",
+}
 _AGENT = {
     "agent_ready",
     "agent_output",
@@ -84,6 +92,7 @@ _AGENT = {
     "agent_tool_result",
     "agent_usage",
     "agent_finished",
+    "cassette_stored",
     "report_claimed",
     "phase_started:artifacts",
     "artifact_stored",

@@ -31,6 +31,7 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     internal.py, bell.py          its own name, and the bell of an agent that wants to stop
     meter.py, prices.py           what models take, and the run's budget
     app_tokens.py, as_app.py, errand.py   tokens of GitHub Apps, made outside every sandbox
+    tape.py, playing.py           an exchange recorded, and answered from a recording
     exchange.py, answer.py        out and back                      pool.py    connections kept, sessions resumed
 
 MCP servers, asked for the agent and message by message:

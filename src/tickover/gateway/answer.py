@@ -49,7 +49,7 @@ class Answer:
 
     def head(self, version: tuple[int, int], *, keep_alive: bool) -> tuple[bytes, BodyWriter, bool]:
         """Return the head for a client of this version, what writes the body, and whether the connection stays."""
-        fields, framing = self._fields(), self._response.framing
+        fields, framing = self.fields(), self._response.framing
         if self._decoder and framing.kind is Kind.LENGTH:
             framing = CHUNKED
         if framing.kind is Kind.UNTIL_EOF:
@@ -89,7 +89,8 @@ class Answer:
         except DocumentError:
             return Chosen(complete=False) if _is_json(body) else None
 
-    def _fields(self) -> Fields:
+    def fields(self) -> Fields:
+        """Return the fields that the client is shown."""
         fields = self._response.fields.without("x-tickover-deny")  # that one is ours
         if self._decoder:
             fields = fields.without("content-encoding", "content-md5", "digest", "content-digest", "repr-digest")

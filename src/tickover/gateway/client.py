@@ -26,11 +26,25 @@ from tickover.core.receipt import Broken, Head, Link
 from tickover.core.sql import SqlQuestion
 from tickover.gateway.channel import Channel, ChannelClosedError, Message
 from tickover.gateway.letters import write_egress
-from tickover.gateway.session import Bell, Called, Denied, Door, GatewayGone, Passport, Reached, Sealed, Vault, Witness
+from tickover.gateway.session import (
+    Bell,
+    Called,
+    Denied,
+    Door,
+    Drifted,
+    GatewayGone,
+    Passport,
+    Reached,
+    Sealed,
+    Vault,
+    Witness,
+)
 
 _START_SECONDS: Final = 120.0
 _KEPT_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
 """What the gateway's process may know of our environment: whom this machine trusts."""
+_FILES: Final = ("tape", "cassette")
+"""What of a passport is a descriptor."""
 _BATCH: Final = 64  # receipts that become durable together
 ENDED: Final = "the gateway's process ended"
 
@@ -277,6 +291,7 @@ class GatewayProcess:
 _CUT: Final = {
     "lease_expired": "nobody renewed the run's lease in time, so its traffic was cut off",
     "byte_limit": "the run moved more bytes than one sandbox may",
+    "tape": "the recording of the run cannot be written, so its traffic was cut off",
     "gateway_error": "the gateway met an error of its own, and cut the run's traffic off",
 }
 
@@ -301,8 +316,10 @@ class ClientSession:
         passport = self.passport
         self._process.add(self._name, self)
         try:
+            files = {name: fd for name in _FILES if (fd := getattr(passport, name)) is not None}
             answer = await self._process.ask(
-                "open", session=self._name, run=passport.run, attempt=passport.attempt,
+                "open", list(files.values()), files=list(files), session=self._name, run=passport.run,
+                attempt=passport.attempt,
                 identity=str(passport.identity), egress=write_egress(passport.egress), deadline=passport.deadline,
                 head=None if passport.head is None else list(passport.head), calls=passport.calls,
                 counts=dict(passport.counts), sealed=_written(passport), roots=passport.roots.decode("latin-1"),
@@ -434,6 +451,7 @@ async def _tell(witness: Witness, event: str, batch: Sequence[Message]) -> None:
         "denied": lambda: witness.denied([Denied(**each["denied"]) for each in batch]),
         "called": lambda: witness.called([_called(each["called"]) for each in batch]),
         "reached": lambda: witness.reached([Reached(**each["reached"]) for each in batch]),
+        "drifted": lambda: witness.drifted([Drifted(**each["drifted"]) for each in batch]),
         "sealed": lambda: witness.sealed(Head(*batch[-1]["head"])),
     }
     await told[event]()

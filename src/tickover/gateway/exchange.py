@@ -25,6 +25,7 @@ from tickover.gateway.reading import Inflow
 from tickover.gateway.refusal import Refusal
 from tickover.gateway.scrub import Scrubber
 from tickover.gateway.splice import Change, Splice
+from tickover.gateway.tape import Recording
 from tickover.gateway.tls import Secure
 from tickover.gateway.websocket import Frames
 
@@ -49,6 +50,7 @@ class Exchange:
     renew: Callable[[], Awaitable[bytes | None]]
     """Returns the head with another token where there can be one, after an answer 401."""
     metered: MeteredCall | None = None
+    recording: Recording | None = None
     answering: bool = False
     _unsaid: list[bytes] = field(default_factory=list)
     _unsaid_size: int = 0
@@ -227,6 +229,8 @@ class Carrier:
         call.status = response.status
         answer = Answer(response, exchange.asked.host, self._guard, exchange.paths, exchange.metered)
         whole_request = upload is None or upload.done()
+        if exchange.recording:
+            exchange.recording.fields = answer.fields()
         head, writer, keep = answer.head(exchange.request.version, keep_alive=exchange.keep_alive and whole_request)
         exchange.answering = True
         exchange.say(head)

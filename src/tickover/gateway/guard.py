@@ -161,11 +161,19 @@ class Guard:
 
     def redact(self, text: str) -> str:
         """Take every secret of this run out of a text that is kept."""
-        seen = (value for values in self._seen.values() for value in values)
-        scrubber = self._scrubber(tuple(dict.fromkeys((*seen, *self.foreign()))))
+        scrubber = self._known()
         return scrubber.whole(text.encode("utf-8", "replace")).decode("utf-8", "replace") if scrubber else text
 
+    def blot(self, data: bytes) -> bytes:
+        """Take every secret of this run, and every one that is held, out of bytes that are kept."""
+        scrubber = self._known()
+        return scrubber.whole(data) if scrubber else data
+
     # The values.
+
+    def _known(self) -> Scrubber | None:
+        seen = (value for values in self._seen.values() for value in values)
+        return self._scrubber(tuple(dict.fromkeys((*seen, *self.foreign()))))
 
     def _scrubber(self, secrets: tuple[bytes, ...]) -> Scrubber | None:
         if not secrets:

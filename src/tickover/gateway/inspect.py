@@ -27,7 +27,7 @@ from tickover.gateway.app_tokens import AppTokens
 from tickover.gateway.as_app import AsApp
 from tickover.gateway.asked import Asked
 from tickover.gateway.base import Channel, Denial, Ledger, TellDenial, Values
-from tickover.gateway.calls import Calls
+from tickover.gateway.calls import Call, Calls
 from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.dial import Dialler
 from tickover.gateway.errand import ApiErrands
@@ -38,10 +38,12 @@ from tickover.gateway.http1 import Request, RequestReader, refusal_answer
 from tickover.gateway.meter import MOST_BYTES, Meter, MeteredCall, plain, with_body
 from tickover.gateway.patience import Patience, within
 from tickover.gateway.plane import Arrival
+from tickover.gateway.playing import Playback
 from tickover.gateway.pool import Pool
 from tickover.gateway.reading import MOST_BYTES as LONGEST_JSON
 from tickover.gateway.reading import Inflow, chosen_of, read_ahead, refs_of
 from tickover.gateway.refusal import Refusal
+from tickover.gateway.tape import Recording, Tape
 from tickover.gateway.tls import Secure
 
 _BODIES_AT_ONCE, _PUSHES_AT_ONCE = 8, 1
@@ -66,7 +68,8 @@ class Inspector:
     To be made inside a running event loop. `counts` has the writes that left in this run before, by rule, over all
     attempts (core.receipt.counts_of); `numbers` gives each call the next number of the run. `upstream` is the
     process's one context for all upstreams (certificates.upstream_context). `tell` hears of each refusal once, `meter`
-    sees what goes to models and comes back, `apps` has the tokens of GitHub Apps.
+    sees what goes to models and comes back, `apps` has the tokens of GitHub Apps. A `tape` records each exchange;
+    `playback` answers in upstreams' place.
     After the plane is closed, await `close`; then the ledger has every record, and its head can be sealed.
     """
 
@@ -91,6 +94,8 @@ class Inspector:
         guard: Guard | None = None,
         meter: Meter | None = None,
         apps: AppTokens | None = None,
+        tape: Tape | None = None,
+        playback: Playback | None = None,
     ) -> None:
         self.run = run
         self._egress = egress
@@ -107,7 +112,8 @@ class Inspector:
         )  # fmt: skip
         self._bodies, self._pushes = asyncio.Semaphore(_BODIES_AT_ONCE), asyncio.Semaphore(_PUSHES_AT_ONCE)
         self._pool = Pool(dialler, fence, upstream, self._patience)
-        self._carrier = Carrier(self._guard, self._pool, fence, self._patience)
+        self._tape = tape
+        self._carrier = playback or Carrier(self._guard, self._pool, fence, self._patience)
 
     async def close(self) -> None:
         """Close the idle connections, and wait until the ledger has all records."""
@@ -180,6 +186,7 @@ class Inspector:
                 if exchange.metered:
                     call = exchange.call
                     exchange.metered.end(sent=call.sent, status=call.status, whole=call.whole)
+                self._record(exchange)
         except Refusal as refusal:
             await self._refuse(visit, request, refusal, answering=exchange is not None and exchange.answering)
             return False
@@ -217,12 +224,14 @@ class Inspector:
         else:
             body = await read_ahead(inflow, asked, needed, most)
         allow = guard.judge(asked, body, self._calls.counts)
+        said: bytes | None = None
         if self._meter and dialect:
             metered, instead = self._meter.admit(dialect, asked, allow, body, len(inflow.begin))
             if metered:
                 held.append(metered)
                 asked = plain(asked)
             if instead is not None:
+                said = inflow.begin
                 asked, inflow.begin = with_body(asked, instead), instead
         app = AsApp.of(allow.credential, asked, guard, self._apps, self._errands)
         dressed = await app.dressed() if app else guard.dress(asked, allow.credential)
@@ -238,6 +247,7 @@ class Inspector:
         gone = wire.ending if visit.scheme == "https" else wire.closed  # half a TLS connection is none
         keep = request.keep_alive and not visit.proxied
         metered = held[0] if held else None
+        recording = self._recording(shown, said, call)
 
         async def renew() -> bytes | None:
             if app:
@@ -246,7 +256,26 @@ class Inspector:
                 again = await guard.again(asked, allow.credential) if allow.credential else None
             return again.head() if again else None
 
-        return Exchange(request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, renew, metered)
+        return Exchange(
+            request, dressed, head, inflow, decision, call, visit.client, paths, keep, gone, renew, metered, recording
+        )  # fmt: skip
+
+    def _recording(self, shown: Asked, said: bytes | None, call: Call) -> Recording | None:
+        """Begin to record an exchange, where a tape runs; `said` is its body where another one leaves."""
+        if self._tape is None:
+            return None
+        recording = Recording(shown, said)
+        call.request, call.response = recording.request, recording.response
+        return recording
+
+    def _record(self, exchange: Exchange) -> None:
+        call, recording = exchange.call, exchange.recording
+        if self._tape is None or recording is None or not (call.sent or call.why):
+            return
+        try:
+            self._tape.end(recording, self._guard.blot, status=call.status, whole=call.whole, why=call.why)
+        except OSError:  # a recording with a hole in it is none
+            self._fence.cut("tape")
 
     def _errands(self, app: AppForm) -> ApiErrands:
         return ApiErrands(app, self._pool, self._fence)

@@ -3,7 +3,7 @@
 Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and are answered `{"id", "ok"}` or
 `{"id", "error"}`:
 
-    open     a passport (gateway/session.py) -> the authority's certificate
+    open     a passport (gateway/session.py), the files that it names as descriptors -> the authority's certificate
     listen   the session's listeners, as descriptors
     door     a listener of this machine's own and its password, where there is no sandbox
     attach   the pipes of an MCP server that is a program, as descriptors
@@ -14,9 +14,9 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
     verify   a run's chain of receipts
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
-in the journal, for which a write waits), `denied`, `reached`, `called`, `sealed`, `cut`, and `rung` (answered with
-`{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). `borrow` and `give_back` (a refresh token,
-answered as `linked` is) are for the store. When the channel ends, so do we: nothing passes.
+in the journal, for which a write waits), `denied`, `reached`, `called`, `drifted`, `sealed`, `cut`, and `rung`
+(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). `borrow` and `give_back` (a
+refresh token, answered as `linked` is) are for the store. When the channel ends, so do we: nothing passes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -119,8 +120,9 @@ class Server:
                 os.close(each)
         self._post({"id": message["id"], **answer})
 
-    async def _open(self, message: Message, _descriptors: list[int]) -> dict[str, Any]:
-        passport = read_passport(message)
+    async def _open(self, message: Message, descriptors: list[int]) -> dict[str, Any]:
+        files = dict(zip(message["files"], descriptors, strict=True))
+        passport = replace(read_passport(message), tape=files.get("tape"), cassette=files.get("cassette"))
         name = message["session"]
         chain = self._chains.get(passport.run)
         if chain is None:

@@ -39,7 +39,8 @@ class Passport:
     and `counts` continue the run's chain of receipts: its last link, its calls, its writes by rule; over all attempts.
     `spent` is what models took of the run's budget, over all attempts, too.
     `sealed` are the credentials that were granted to the run, `roots` certificates that are trusted besides the
-    machine's, as PEM.
+    machine's, as PEM. `tape` is a file that the session's exchanges are recorded to, `cassette` one that it is played
+    from: then nothing is dialled. Both are descriptors of the caller's, open until the session is.
     """
 
     run: str
@@ -53,6 +54,8 @@ class Passport:
     spent: Spent = NOTHING
     sealed: Mapping[str, Sealed] = field(default_factory=dict)
     roots: bytes = b""
+    tape: int | None = None
+    cassette: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,18 @@ class Reached:
     rule: str
 
 
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """How a session that plays a cassette is not as it was recorded, `times` over. The texts are hostile."""
+
+    kind: str
+    target: str
+    where: str = ""
+    then: str = ""
+    now: str = ""
+    times: int = 1
+
+
 Bell: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
 """Rung by an agent that wants to stop; returns what it is told, nothing where it may. Never raises."""
 
@@ -138,6 +153,9 @@ class Witness(Protocol):
 
     async def reached(self, reached: Sequence[Reached]) -> None:
         """Journal these: a session tells of a host and port once. The verifier's tells of none."""
+
+    async def drifted(self, drifted: Sequence[Drifted]) -> None:
+        """Journal how a session that plays a cassette is not as it was recorded."""
 
     async def sealed(self, head: Head) -> None:
         """Journal the head of the chain: what stands before it can no longer be cut off unseen."""

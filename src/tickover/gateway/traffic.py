@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 import ssl
 import time
@@ -31,16 +32,18 @@ from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence
 from tickover.gateway.guard import Guard, Held
 from tickover.gateway.inspect import Inspector
-from tickover.gateway.internal import Internal
+from tickover.gateway.internal import Handler, Internal
 from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.oauth import Lender, OAuthValues, Tokens, grants_of
 from tickover.gateway.own import screen_as_this_machine
 from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
+from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of, unread
 from tickover.gateway.prices import prices
 from tickover.gateway.session import Denied, Passport, Reached
 from tickover.gateway.sql import SqlError, count_rows
+from tickover.gateway.tape import Tape
 from tickover.gateway.token_request import Post
 
 FAKE_ADDRESSES: Final = IPv4Network("127.64.0.0/10")
@@ -99,10 +102,22 @@ class Traffic:
         self._denials = Denials(lambda denied: tell("denied", denied=asdict(denied)))
         self.ledger = SessionLedger(chain, others.keep)
         self._fence = Fence(passport.deadline, MOST_BYTES)
-        self._dialler = dialler = Dialler(screen=screen_as_this_machine)
+        self._tape = None if passport.tape is None else Tape(os.dup(passport.tape))
+        drifts = Drifts(lambda drift, times: tell("drifted", drifted={**drift._asdict(), "times": times}))
+        played = passport.cassette is not None
+        dialler = OfflineDialler(drifts.add) if played else Dialler(screen=screen_as_this_machine)
+        self._dialler = dialler
         post = Post(dialler, self._fence, trusting(passport.roots), Patience())
         forms = passport.egress.forms
         self.values = OAuthValues(tokens, passport.sealed, grants_of(forms), post.mint, others.lender)
+        guard = (BlindGuard if played else Guard)(passport.egress, self.values, others.held)
+        meter = None if played else Meter(
+            passport.egress.budget, passport.egress.prices, prices(), passport.spent,
+            lambda called: tell("called", called=asdict(called)),
+        )  # fmt: skip
+        self._playback: Playback | None = None
+        if passport.cassette is not None:
+            self._playback = Playback(takes_of(passport.cassette), guard, drifts, Patience())
         numbers = itertools.count(1)
         calls = Calls(
             ledger=self.ledger, fence=self._fence, attempt=passport.attempt, identity=passport.identity,
@@ -116,13 +131,10 @@ class Traffic:
             run=passport.run, attempt=passport.attempt, identity=passport.identity, egress=passport.egress,
             authority=self._authority, values=self.values, ledger=self.ledger, fence=self._fence, dialler=dialler,
             upstream=trusting(passport.roots), tell=self._refused, counts=chain.counts, numbers=numbers,
-            guard=Guard(passport.egress, self.values, others.held), apps=others.apps,
-            meter=Meter(
-                passport.egress.budget, passport.egress.prices, prices(), passport.spent,
-                lambda called: tell("called", called=asdict(called)),
-            ),
+            guard=guard, meter=meter, apps=others.apps, tape=self._tape, playback=self._playback,
         )  # fmt: skip
-        self._internal = Internal({STOP: StopBell(others.ring), MCP: self.servers.handler}, self._refused)
+        servers: Handler = unread(drifts) if played else self.servers.handler
+        self._internal = Internal({STOP: StopBell(others.ring), MCP: servers}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),
@@ -185,6 +197,10 @@ class Traffic:
         await self._plane.close()
         await self.servers.close()
         await self._inspector.close()
+        if self._playback:
+            self._playback.close()
+        if self._tape:
+            self._tape.close()
         self._denials.flush()
         self._seal()
 

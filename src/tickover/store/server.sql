@@ -38,6 +38,7 @@ WHERE routine = :routine AND stage <> 'done' AND stage IN ('waiting', 'working')
 -- name: recent_runs
 SELECT count(*), min(created_at) FROM run INDEXED BY run_routine
 WHERE routine = :routine AND created_at > :since AND execution NOT IN ('refused', 'skipped', 'missed')
+  AND json_extract(row, '$.replay_of') IS NULL
 
 -- name: recent_costs
 SELECT min(created_at), sum(json_extract(row, '$.usage.cost_usd')), sum(json_extract(row, '$.usage.cost_usd') IS NULL)
@@ -50,7 +51,8 @@ WHERE created_at > :since AND execution NOT IN ('refused', 'skipped', 'missed')
 
 -- name: last_due
 SELECT coalesce(json_extract(row, '$.due'), created_at) FROM run INDEXED BY run_routine
-WHERE routine = :routine AND execution NOT IN ('refused', 'skipped', 'missed') ORDER BY created_at DESC, run DESC LIMIT 1
+WHERE routine = :routine AND execution NOT IN ('refused', 'skipped', 'missed')
+  AND json_extract(row, '$.replay_of') IS NULL ORDER BY created_at DESC, run DESC LIMIT 1
 
 -- name: take
 SELECT run, routine, stage, wake_at FROM queue INDEXED BY queue_ready

@@ -21,6 +21,9 @@ def record(tickover: Tickover, run: str, facts: Sequence[Fact]) -> None:
     tickover.store.journal.append(run, OUTSIDE, [{"type": fact.type, **payload(fact)} for fact in facts])
 
 
+_record = record
+
+
 class ScriptedTickover(Tickover):
     """Tells `script` as the journal of every run asked for, and `reports` when asked what is in force.
 
@@ -35,6 +38,7 @@ class ScriptedTickover(Tickover):
         self._script = script
         self._reports = list(reports)
         self.requests: list[RunRequest] = []
+        self.recorded: list[bool] = []
         self.opened_with_sandbox: list[bool] = []
 
     async def opening(self, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
@@ -43,9 +47,10 @@ class ScriptedTickover(Tickover):
         self.opened_with_sandbox.append(sandbox)
         return self
 
-    async def run(self, request: RunRequest, observe: Observer | None = None) -> RunRow:
+    async def run(self, request: RunRequest, observe: Observer | None = None, *, record: bool = False) -> RunRow:
         self.requests.append(request)
-        record(self, self._run, self._script)
+        self.recorded.append(record)
+        _record(self, self._run, self._script)
         for event in self.journal(self._run):
             if observe is not None:
                 observe(event)

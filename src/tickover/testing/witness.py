@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tickover.core.receipt import Head, Link, Receipt, receipts_of
-from tickover.gateway.session import Called, Denied, Reached
+from tickover.gateway.session import Called, Denied, Drifted, Reached
 
 
 @dataclass
@@ -19,6 +19,7 @@ class KeptWitness:
     hosts: list[Reached] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
+    drifts: list[Drifted] = field(default_factory=list)
     writable: asyncio.Event = field(default_factory=asyncio.Event)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     fails: BaseException | None = None
@@ -41,6 +42,9 @@ class KeptWitness:
 
     async def reached(self, reached: Sequence[Reached]) -> None:
         self.hosts += reached
+
+    async def drifted(self, drifted: Sequence[Drifted]) -> None:
+        self.drifts += drifted
 
     async def sealed(self, head: Head) -> None:
         self.heads.append(head)

@@ -100,6 +100,10 @@ class Mirrors:
             except GitTooMuch as error:
                 raise TickoverError("repository.too_large", f"{url}: {error.message}") from error
 
+    def known(self, url: str, sha: str) -> Commit | None:
+        """Return a full commit that was resolved before, without asking anybody; None if it is not here any more."""
+        return self._known(url, self.path(url), sha)
+
     def _known(self, url: str, mirror: Path, ref: str | None) -> Commit | None:
         if ref is None or not _SHA.fullmatch(ref) or not (mirror / "tickover/commits" / ref).is_file():
             return None
