@@ -22,6 +22,8 @@ MAX_DEPTH: Final = 3
 """How many runs of ours may stand behind an event that still starts one."""
 
 HOUR: Final = 3600.0
+_PING: Final = ("ping",)
+_HANDSHAKES: Final = {"sns": ("SubscriptionConfirmation", "UnsubscribeConfirmation")}
 PATIENCE: Final = 10
 """A debounced event waits at most this many times `debounce`, however many come after it."""
 
@@ -96,8 +98,9 @@ def judge(trigger: EventTrigger, event: Occurrence, *, writes: bool) -> Judged:
 
 def _name(told: _Told, trigger: EventTrigger, event: Occurrence, document: Any) -> None:
     if not trigger.events:
-        if event.name == "ping":
-            told.say("handshake", "event", "any but ping", event.name, ok=False)
+        handshakes = _HANDSHAKES.get(event.provider, _PING)
+        if event.name in handshakes:
+            told.say("handshake", "event", f"any but {' and '.join(handshakes)}", event.name, ok=False)
         return
     wanted = list(trigger.events)
     ok = any(_is_named(each, event.name, document) for each in wanted)
