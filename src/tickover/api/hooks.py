@@ -12,6 +12,7 @@ from typing import Final, Protocol, Self
 
 from tickover.api.ingest import MAX_BODY, Ingest
 from tickover.control.amazon import Certificates, Get, get
+from tickover.control.changed_paths import AskPaths
 from tickover.control.route import Fired, Router, Silence
 from tickover.control.triggers import Installed, Triggers
 from tickover.core.errors import TickoverError
@@ -44,7 +45,7 @@ class Hooks:
     logins under which this instance acts.
     `trouble` is told what the router died of; it is started again. `fired` is told of each run that an event started,
     `app_secret` names the secret of a GitHub App's own webhook; `base_url` is the address that senders use.
-    `certificate` fetches the one at an address, for AWS SNS.
+    `certificate` fetches the one at an address, for AWS SNS; `changed` says which files a pull request changes.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Hooks:
         app_secret: Callable[[], str | None] = lambda: None,
         base_url: str = "",
         certificate: Get = get,
+        changed: AskPaths | None = None,
     ) -> None:
         self._house = house
         self._clock = clock
@@ -80,6 +82,7 @@ class Hooks:
             own=own,
             alarm=alarm,
             fired=fired,
+            changed=changed,
         )
         self._certificates = Certificates(clock=time.monotonic, get=certificate, report=trouble)
         self.asgi = Ingest(
@@ -122,6 +125,7 @@ class Hooks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._bell is not None:
             self._bell()
+        await self.router.close()
         await self._mapper.close()
         await self._certificates.close()
 
