@@ -44,7 +44,7 @@ class Faces:
                 return await self._post(face, asked)
             session = self._session(face, asked)
         except RpcError as error:
-            return _error(face.denied(error, asked.method), 404 if error.reason == "mcp_session" else 400)
+            return failure(face.denied(error, asked.method), 404 if error.reason == "mcp_session" else 400)
         if asked.method == "DELETE":
             await face.end(session)
             return InternalAnswer(200)
@@ -52,10 +52,7 @@ class Faces:
 
     async def _post(self, face: Face, asked: InternalRequest) -> InternalAnswer:
         """Take one message. Raises RpcError for one that is none."""
-        kind, coded = asked.fields.all("content-type"), asked.fields.tokens("content-encoding")
-        if len(kind) != 1 or not _JSON.fullmatch(kind[0].strip()) or any(each != "identity" for each in coded):
-            raise RpcError(INVALID_REQUEST, "mcp_encoding", "a message is application/json in UTF-8, not coded")
-        said = read_message(asked.body)
+        said = read_post(asked)
         if isinstance(said, Asked) and said.method == "initialize" and said.id is not None:
             if _SESSION in asked.fields:
                 says = "`initialize` begins a session, and this is one"
@@ -63,8 +60,8 @@ class Faces:
             try:
                 session, answer = await face.initialize(said)
             except Refusal as refusal:
-                return _error(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
-            return _document(answer, Fields([(_SESSION, session.name)]))
+                return failure(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
+            return document(answer, Fields([(_SESSION, session.name)]))
         session = self._session(face, asked)
         versions = asked.fields.all(_VERSION)
         if versions not in {(), (session.version,)}:
@@ -85,6 +82,14 @@ class Faces:
         return session
 
 
+def read_post(asked: InternalRequest) -> Asked | Answered:
+    """Read the one message of a POST. Raises RpcError."""
+    kind, coded = asked.fields.all("content-type"), asked.fields.tokens("content-encoding")
+    if len(kind) != 1 or not _JSON.fullmatch(kind[0].strip()) or any(each != "identity" for each in coded):
+        raise RpcError(INVALID_REQUEST, "mcp_encoding", "a message is application/json in UTF-8, not coded")
+    return read_message(asked.body)
+
+
 async def _answered(heard: AsyncGenerator[Message, None], *, streams: bool) -> InternalAnswer:
     """Answer by a document where the answer comes first, else by events."""
     try:
@@ -93,14 +98,14 @@ async def _answered(heard: AsyncGenerator[Message, None], *, streams: bool) -> I
             first = await anext(heard)
     except RpcError as error:
         await heard.aclose()
-        return _error(error, 200)
+        return failure(error, 200)
     except BaseException:
         await heard.aclose()
         raise
     if "method" in first:
         return InternalAnswer(200, _events(first, heard), Fields([("content-type", "text/event-stream")]))
     await heard.aclose()
-    return _document(first)
+    return document(first)
 
 
 async def _events(first: Message, heard: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
@@ -117,11 +122,12 @@ def _event(message: Message) -> bytes:
     return b"event: message\ndata: " + written(message) + b"\n\n"
 
 
-def _document(message: Message, more: Fields = Fields()) -> InternalAnswer:  # noqa: B008 - it never changes
+def document(message: Message, more: Fields = Fields()) -> InternalAnswer:  # noqa: B008 - it never changes
+    """Answer by one JSON document."""
     return InternalAnswer(200, written(message), Fields([("content-type", "application/json"), *more]))
 
 
-def _error(error: RpcError, status: int) -> InternalAnswer:
+def failure(error: RpcError, status: int) -> InternalAnswer:
     """Return an error as JSON-RPC has it. One that is a decision of ours says so in a header, too."""
     fields = [("content-type", "application/json")]
     if error.code == DENIED or status != 200:
