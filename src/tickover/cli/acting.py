@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tickover.app import home_folder
+from tickover.app import Tickover, home_folder
 from tickover.cli import options
 from tickover.cli.blocks import Block, Ink, Line
 from tickover.cli.show import account_text
@@ -27,11 +27,16 @@ def who_acts(home: Path | None, routine: Routine | None = None) -> list[AccountS
 
 async def _asked(home: Path | None, routine: Routine | None) -> list[AccountSeen]:
     async with await options.opener()(home, sandbox=False) as tickover:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await tickover.who_acts(routine)
-        except TimeoutError:
-            return [AccountSeen(place="connectors", credential="", problem=f"no answer within {PATIENCE:g} seconds")]
+        return await answered(tickover, routine)
+
+
+async def answered(tickover: Tickover, routine: Routine | None = None) -> list[AccountSeen]:
+    """Ask by an open data folder, and not for long."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await tickover.who_acts(routine)
+    except TimeoutError:
+        return [AccountSeen(place="connectors", credential="", problem=f"no answer within {PATIENCE:g} seconds")]
 
 
 def acting_lines(seen: Sequence[AccountSeen]) -> Iterator[Block]:

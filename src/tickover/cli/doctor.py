@@ -17,7 +17,7 @@ import click
 from tickover import __version__
 from tickover.app import home_folder
 from tickover.cli import options
-from tickover.cli.acting import acting_told, who_acts
+from tickover.cli.acting import acting_told, answered
 from tickover.cli.blocks import Block, Ink, Line, Table
 from tickover.cli.failure import error_lines
 from tickover.cli.output import print_json, screen
@@ -61,9 +61,8 @@ def command(as_json: bool, apparmor: bool, home: Path | None, no_color: bool) ->
         return
     folder = Path(os.path.abspath(home or home_folder()))
     parts = [_git(), _disk(folder)]
-    reports, broken = asyncio.run(_reports(home))
+    reports, acting, broken = asyncio.run(_reports(home))
     parts += [_python(reports), _store(folder, broken)]
-    acting = who_acts(home)
     usable = any(report.usable for report in reports) and all(part.ok for part in parts)
     if as_json:
         print_json(
@@ -83,12 +82,12 @@ def command(as_json: bool, apparmor: bool, home: Path | None, no_color: bool) ->
     click.get_current_context().exit(0 if usable else 1)
 
 
-async def _reports(home: Path | None) -> tuple[list[BackendReport], TickoverError | None]:
+async def _reports(home: Path | None) -> tuple[list[BackendReport], list[AccountSeen], TickoverError | None]:
     try:
         async with await options.opener()(home, sandbox=True) as tickover:
-            return list(await tickover.report()), None
+            return list(await tickover.report()), await answered(tickover), None
     except TickoverError as error:
-        return [], error
+        return [], [], error
 
 
 def _page(
