@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from tickover.control.access import Access
+from tickover.control.account import who_acts
 from tickover.control.aftermath import Aftermath
 from tickover.control.backfill import Backfill
 from tickover.control.canary import Canary
@@ -48,14 +49,13 @@ from tickover.control.step import Stepper
 from tickover.control.tracing import Tracing
 from tickover.control.triggers import Installed
 from tickover.control.vault import StoreVault
-from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
 from tickover.core.canary import CanaryNote, Case
 from tickover.core.comparison import Comparison
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
-from tickover.core.event import JournalEvent
+from tickover.core.event import AccountSeen, JournalEvent
 from tickover.core.github_app import GITHUB_APP
 from tickover.core.grant import Ask, GrantChangedError, asks_of, change
 from tickover.core.instance import egress_of, read_back_of, verifier_egress_of
@@ -76,6 +76,7 @@ from tickover.routines.instance import config_path, load_instance
 from tickover.routines.loader import Loaded, load_folder
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.lasting import LastingBackend
+from tickover.sandbox.nowhere import Nowhere
 from tickover.store.base import OUTSIDE, GrantItem
 from tickover.store.blobs import FileBlobs
 from tickover.store.events import Events
@@ -148,7 +149,6 @@ class Tickover:
         self._desk = Desk(self.store, self.blobs, self.registry, self._caps.current, time.time, secrets.token_hex)
         self.secrets = SecretBook(self.store.secrets, home, lambda: load_instance(home))
         self._mirrors = Mirrors(home)
-        self._accounts = Accounts()
         self.gateway = GatewayClient(str(home / KEY_FILE), StoreVault(self.store.secrets, home))
         self.lease_s = TTL
         """Seconds that a run of this process lives on when the process does not: nothing of it leaves after that."""
@@ -195,17 +195,16 @@ class Tickover:
             self._events.close()
         self.store.close()
 
-    def _house(self) -> House:
-        if self.backend is None:
+    def _house(self, *, sandbox: bool = True) -> House:
+        if self.backend is None and sandbox:
             raise RuntimeError("opened without a sandbox")
         return House(
             data=self.home,
-            accounts=self._accounts,
             owner=this_process(),
             is_gone=is_gone,
             store=self.store,
             blobs=self.blobs,
-            backend=self.backend,
+            backend=self.backend or Nowhere(),
             mirrors=self._mirrors,
             report=self._report_once,
             instance=self.secrets.instance,
@@ -408,14 +407,21 @@ class Tickover:
             raise UsageError("otel.extra", text, hint=f"pip install 'tickover[otel]', or unset {_OTLP[0]}") from None
         return Tracing(self.store.journal.read, sender, partial(report, "traces"))
 
+    async def who_acts(self, routine: Routine | None = None) -> list[AccountSeen]:
+        """Ask services now as whom a routine acts there, or any routine of this instance. Needs no sandbox."""
+        return await who_acts(self._house(sandbox=False), routine)
+
     def _callbacks(self) -> dict[str, Posting]:
         instance = load_instance(self.home)
         return postings(instance.callbacks, instance.network.private)
 
+    def routine_at(self, folder: Path) -> Routine:
+        """Return the routine of a folder, which may be a pushed one. Raises DefinitionErrors."""
+        return (load_pushed(folder) if is_pushed(self.home, folder) else self.load(folder)).routine
+
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
-        pushed = is_pushed(self.home, folder)
-        routine = (load_pushed(folder) if pushed else self.load(folder)).routine
+        pushed, routine = is_pushed(self.home, folder), self.routine_at(folder)
         place = place_of(self.home, str(folder))
         granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == place}
         found = change(asks_of(routine, self.secrets.instance()), granted)

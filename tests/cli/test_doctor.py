@@ -9,6 +9,7 @@ from click.testing import Result
 
 from tickover.app import Tickover
 from tickover.cli.doctor import ENOUGH
+from tickover.core.event import AccountSeen
 from tickover.sandbox.base import BackendReport, Capability, SandboxRefused
 from tickover.testing.app import ScriptedTickover
 
@@ -76,3 +77,16 @@ def test_a_missing_program_is_named(cli: Cli, home: Path, path: str, name: str) 
 
 def test_enough_disk_is_more_than_nothing() -> None:
     assert ENOUGH > 1 << 30
+
+
+def test_as_whom_connectors_act(cli: Cli, home: Path) -> None:
+    tickover = ScriptedTickover(home, reports=[REPORT])
+    tickover.acting = [
+        AccountSeen(place="slack", credential="bot", account="digest (U1) in Example"),
+        AccountSeen(place="github", credential="pat", problem="it answers 401: the credential is not accepted"),
+    ]
+    shown = cli("doctor", obj=tickover.opening).stdout
+    assert "accounts\n  ✔  slack: digest (U1) in Example, by the credential bot\n" in shown
+    assert "  ✘  github: nobody knows whom, by the credential pat: it answers 401" in shown
+    told = json.loads(cli("doctor", "--json", obj=tickover.opening).stdout)
+    assert [each["account"] for each in told["acts_as"]] == ["digest (U1) in Example", ""]

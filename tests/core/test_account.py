@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tickover.core.account import FRESH_S, Accounts, Known, read_account
+from tickover.core.account import Known, read_account
 
 SLACK = {"ok": True, "url": "https://acme.example.com/", "team": "Acme", "user": "digest", "user_id": "U1"}
 
@@ -60,12 +60,3 @@ def test_a_name_is_one_short_line() -> None:
     known = read_account("github", 200, json.dumps({"login": "a\nverified\x1b[32m" + "x" * 500}).encode())
     assert known.account.isprintable()
     assert len(known.account) <= 121
-
-
-def test_what_is_known_lasts_a_while_and_only_for_one_version() -> None:
-    accounts = Accounts({("https://a.test", "bot", 1): (100.0, Known("bot"))})
-    assert accounts.fresh(("https://a.test", "bot", 1), 100.0 + FRESH_S - 1) == Known("bot")
-    assert accounts.fresh(("https://a.test", "bot", 1), 100.0 + FRESH_S) is None
-    assert accounts.fresh(("https://a.test", "bot", 2), 101.0) is None
-    accounts.known["https://a.test", "bot", 1] = (100.0, Known(problem="it answers 500"))
-    assert accounts.fresh(("https://a.test", "bot", 1), 101.0) is None

@@ -60,10 +60,6 @@ def test_what_run_can_do(keys: dict[str, Any]) -> None:
         ({"environment": {"base": "debian:12"}}, "environment.base"),
         ({"watch": {"init": "1s"}}, "watch"),
         ({"noop": [{"judge": {"prompt": "x"}}]}, "noop[0].judge"),
-        (
-            {"agent": "codex", "expect": [{"file": {"path": "a", "stop_gate": {"says": "x"}}}]},
-            "expect[0].file.stop_gate",
-        ),
     ],
 )
 def test_what_run_cannot_do_yet(keys: dict[str, Any], place: str) -> None:

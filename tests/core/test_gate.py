@@ -7,7 +7,7 @@ import pytest
 from tickover.core.errors import DefinitionErrors
 from tickover.core.event import GateSaid
 from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass
-from tickover.core.gate import AGENTS, DEAF, bears, gated, repaired, words
+from tickover.core.gate import DEAF, bears, gated, repaired, words
 from tickover.core.instance import Instance, egress_of
 from tickover.core.row import AttemptRow, GateRow, RunRow
 from tickover.core.status import ClaimStatus
@@ -38,11 +38,14 @@ def said(id_: CheckId, result: CheckResult) -> GateSaid:
     return GateSaid(list=id_.list, index=id_.index, kind="file", result=result)
 
 
-def test_the_gated_checks_are_those_that_say_so_and_only_they_open_our_own_name() -> None:
+def test_the_gated_checks_are_those_that_say_so_and_they_or_own_tools_open_our_own_name() -> None:
     assert list(gated(ROUTINE)) == [EXPECT, OTHER, NOOP]
     assert egress_of(ROUTINE, Instance(), {}).policy.internal
     plain = ROUTINE.model_copy(update={"expect": ROUTINE.expect[1:2], "noop": ()})
-    assert not egress_of(plain, Instance(), {}).policy.internal
+    assert egress_of(plain, Instance(), {}).own_tools == ("report", "artifact")
+    assert egress_of(plain, Instance(), {}).policy.internal
+    toolless = plain.model_copy(update={"agent": "command", "model": None})
+    assert not egress_of(toolless, Instance(), {}).policy.internal
 
 
 @pytest.mark.parametrize("claim", [None, *ClaimStatus])
@@ -95,4 +98,3 @@ def test_an_agent_that_hears_nothing_has_no_gate(agent: str) -> None:
     with pytest.raises(DefinitionErrors) as caught:
         parse_routine(FRONT.format(agent=agent, more=more, body=body).encode())
     assert {each.code for each in caught.value.problems} == {"definition.stop_gate"}
-    assert agent not in AGENTS

@@ -218,7 +218,12 @@ async def test_who_acts_is_asked_before_the_agent_and_shown(town: Town) -> None:
     assert "slack: UBOT in Example, by the credential slack-bot" in shown
     await town.bench.run(town.routine((POST, SAYS), **SLACK))
     asked = [each["by"] for each in town.slack.called if each["method"] == "auth.test"]
-    assert asked == ["UBOT"], "one that was asked just now is not asked again"
+    assert asked == ["UBOT", "UBOT"], "each run asks anew: a token that was revoked a moment ago is not believed"
+    everywhere = {each.place: each for each in await town.bench.tickover.who_acts()}
+    assert set(everywhere) == {"slack", "github"}
+    [now] = await town.bench.tickover.who_acts(town.bench.tickover.load(town.routine(**SLACK)).routine)
+    assert now == everywhere["slack"]
+    assert (now.credential, now.account) == ("slack-bot", "UBOT in Example")
     town.bench.tickover.secrets.set("slack-bot", READER.encode(), by="owner")
     row = await town.bench.run(town.routine(**SLACK))
     assert row.accounts[0].account == "UREAD in Example", "another value is another account"

@@ -31,9 +31,8 @@ async def play(bench: Bench, authority: RunAuthority, wire: str, *turns: dict[st
         trust(bench.tickover.home, [model.port], authority.pem)
         url = f"https://localhost:{model.port}" + ("/v1" if wire == "openai" else "")
         at = {"name": "scripted", "url": url, "wire": wire}
-        folder = bench.routine(
-            "You count.\n```text\n3\n```\n", checks=CHECK, **{"agent": "loop", "model": at, "expect": EXPECT, **front}
-        )
+        told = {"agent": "loop", "model": at, "checks": CHECK, "expect": EXPECT, **front}
+        folder = bench.routine("You count.\n```text\n3\n```\n", **told)
         row = await bench.run(folder)
     return row, model.requests
 

@@ -15,8 +15,6 @@ from tests.e2e.test_loop import play
 from tickover.gateway.certificates import RunAuthority
 from tickover.testing.acp_agent import acp_agent
 from tickover.testing.agent_package import agent_package
-from tickover.testing.localhost import trust
-from tickover.testing.model import ScriptedModel
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Bench
@@ -151,36 +149,3 @@ async def test_the_hook_is_handed_to_claude_code(bench: Bench) -> None:
     row = await bench.run(folder)
     assert (row.execution, row.outcome) == ("completed", "verified"), (row.attempts[-1].cause, bench.said())
     assert [gate.says for gate in row.gates] == [(SAYS,), ()]
-
-
-@pytest.mark.slow
-@needs_npm
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("mends", [True, False])
-async def test_the_real_claude_code_goes_on_where_it_is_sent_back(
-    bench: Bench, authority: RunAuthority, mends: bool
-) -> None:
-    await bench.tickover.install("claude-code@2.1.197")
-
-    def shell(command: str) -> dict[str, Any]:
-        return {"text": "Counting.", "tools": [{"name": "Bash", "input": {"command": command, "description": "count"}}]}
-
-    second = [shell("echo 3 > count.txt")] if mends else []
-    turns = [shell("echo 2 > count.txt"), STOPS, *second, STOPS, STOPS, STOPS]
-    with ScriptedModel({"turns": turns}, tls=authority.context("localhost")) as model:
-        trust(bench.tickover.home, [model.port], authority.pem)
-        folder = bench.routine(
-            "Count.\n```text\n3\n```\n",
-            agent="claude-code@2.1.197",
-            environment={"env": {"ANTHROPIC_BASE_URL": f"https://localhost:{model.port}"}},
-            checks=CHECK,
-            expect=GATED,
-            limits={"tokens": 10_000_000, "timeout": "10m"},
-        )
-        row = await bench.run(folder)
-    assert (row.execution, row.outcome) == ("completed", "verified" if mends else "failed"), (row, bench.said())
-    returned = [gate for gate in row.gates if gate.says]
-    assert len(returned) == (1 if mends else 3)
-    said = str(model.requests[-1].body["messages"])
-    assert SAYS in said
-    assert ("repaired" in bench.findings(row)) is mends

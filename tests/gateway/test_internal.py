@@ -41,10 +41,13 @@ class Client:
         guard = f"proxy-authorization: Basic {said}\r\n" if self.password else ""
         return f"{first} HTTP/1.1\r\nhost: {host}\r\n{guard}".encode()
 
-    async def ask(self, method: str, path: str, body: bytes = b"", host: str = "tickover.internal") -> tuple[int, str]:
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", host: str = "tickover.internal", more: str = ""
+    ) -> tuple[int, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            length = f"content-length: {len(body)}\r\n\r\n".encode()
+            fields = [f"content-length: {len(body)}", *([more] if more else [])]
+            length = ("\r\n".join(fields) + "\r\n\r\n").encode()
             writer.write(self._head(f"{method} http://{host}{path}", host) + length + body)
             async with asyncio.timeout(60):
                 return answered(await reader.read())

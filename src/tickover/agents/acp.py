@@ -23,6 +23,7 @@ from tickover.agents.briefing import environment, first_turn, input_files, opera
 from tickover.agents.loop_stream import LoopParser
 from tickover.core.errors import UsageError
 from tickover.core.network import Reach
+from tickover.core.own_tools import SERVER
 
 RUNNER: Final = f"{OURS}/acp.py"
 TASK: Final = f"{OURS}/acp.json"
@@ -56,6 +57,8 @@ class Agent:
         told: dict[str, JsonValue] = {"argv": [*task.argv], "cwd": task.workspace, "prompt": PROMPT}
         if task.offers:
             told["servers"] = {offer.name: offer.url for offer in task.offers}
+        if task.own_tools:
+            told["own"] = {SERVER: task.own_tools}
         if task.bell:
             told["bell"] = [*ring(task)]
         parts = [operators_words(task), first_turn(task)]

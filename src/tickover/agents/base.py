@@ -25,6 +25,7 @@ from tickover.core.event import (
     Scalar,
 )
 from tickover.core.network import Reach
+from tickover.core.own_tools import SERVER
 
 WORKSPACE = "/workspace"
 OURS = "/tickover"
@@ -117,7 +118,7 @@ class AgentTask:
     `program` is the installed build inside the sandbox, `trusted` what the trusted commit tells agents (path ->
     content), `schema` the JSON Schema of the result that a check asks for. An empty `model` or `model_url` is the
     agent's own; `model_at` is one whose API the routine names, too. `bell` is the URL that an agent asks before it
-    stops (agents/bell.py), "" if nobody is to be asked.
+    stops (agents/bell.py), "" if nobody is to be asked. `own_tools` is the URL of the run's own tools, an MCP server.
     """
 
     boundary: str
@@ -140,8 +141,14 @@ class AgentTask:
     trusted: Mapping[str, bytes] = field(default_factory=dict)
     schema: str = ""
     offers: tuple[Offer, ...] = ()
+    own_tools: str = ""
     bell: str = ""
     forward: Forward | None = None
+
+    def servers(self) -> dict[str, str]:
+        """Return every MCP server that the agent is told of: name -> URL."""
+        own = {SERVER: self.own_tools} if self.own_tools else {}
+        return {**{offer.name: offer.url for offer in self.offers}, **own}
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Agent:
                 hint="tickover agent install claude-code@VERSION",
             )
         own = {"ANTHROPIC_BASE_URL": task.model_url} if task.model_url else {}
-        if task.offers:
+        if task.servers():
             own["ENABLE_TOOL_SEARCH"] = "false"  # else a server's tools may be left out of what the model is offered
         return AgentPlan(
             argv=("/bin/bash", _START, task.program, *_flags(task)),
@@ -116,7 +116,7 @@ def _flags(task: AgentTask) -> list[str]:
     flags += ["--system-prompt-file" if task.replace_system_prompt else "--append-system-prompt-file", _INSTRUCTIONS]
     if task.model:
         flags += ["--model", task.model]
-    if task.offers:
+    if task.servers():
         flags += ["--mcp-config", f"{OURS}/mcp.json"]
     if task.bell:
         flags += ["--settings", _SETTINGS]
@@ -136,8 +136,8 @@ def _files(task: AgentTask) -> dict[str, bytes]:
     if task.bell:
         files |= ringer(task)
         files[_SETTINGS] = _stop_hook(task)
-    if task.offers:
-        servers = {offer.name: {"type": "http", "url": offer.url} for offer in task.offers}
+    if told := task.servers():
+        servers = {name: {"type": "http", "url": url} for name, url in told.items()}
         files[f"{OURS}/mcp.json"] = json.dumps({"mcpServers": servers}, indent=2).encode() + b"\n"
     return files
 

@@ -6,6 +6,8 @@ Recipe and traps were measured with 0.169.0:
 - Of the clone nothing configures it: `project_doc_max_bytes=0` leaves out its AGENTS.md, `include_instructions=false`
   its skills, and a project that nobody trusted has no configuration or MCP servers. AGENTS.md of the *trusted* commit
   is laid into its home.
+- Its hook `Stop` only rings the bell of the stop gate, and hands on what the host says; no verdict rests on it. Hooks
+  of the clone do not run: nobody trusted that project. Ours would not either, without a flag that says they are vetted.
 - Its own sandbox cannot start inside another; ours is the one that holds.
 - It says nothing of a connector that did not connect and of a tool that is not there: nothing can be told of them here.
 """
@@ -14,10 +16,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from tickover.agents.base import AGENTS_OWN, OURS, OUTPUT, AgentPlan, AgentTask, ModelAt, Package, Parser
+from tickover.agents.bell import PATIENCE, ring, ringer
 from tickover.agents.briefing import environment, first_turn, input_files, operators_words
 from tickover.agents.codex_stream import CodexParser
 from tickover.agents.model_access import model_reach
@@ -81,15 +85,22 @@ def _flags(task: AgentTask) -> list[str]:
         "skills.include_instructions": "false",
         "model_provider": '"tickover"',
         "model_providers.tickover": provider,
-        **{f"mcp_servers.{offer.name}": _table(url=offer.url) for offer in task.offers},
+        **{f"mcp_servers.{name}": _table(url=url) for name, url in task.servers().items()},
     }
     for key, value in settings.items():
         flags += ["-c", f"{key}={value}"]
+    if task.bell:
+        flags += ["--dangerously-bypass-hook-trust", "-c", f"hooks.Stop={_stop_hook(task)}"]
     if task.model:
         flags += ["--model", task.model]
     if task.schema:
         flags += ["--output-schema", _SCHEMA, "--output-last-message", OUTPUT]
     return [*flags, "-"]
+
+
+def _stop_hook(task: AgentTask) -> str:
+    """Return a hook that rings: exit code 2 sends its stderr back to the model, which goes on."""
+    return f"[{{hooks = [{_table(type='command', command=shlex.join(ring(task)), timeout=int(PATIENCE))}]}}]"
 
 
 def _table(**values: str | int) -> str:
@@ -99,7 +110,7 @@ def _table(**values: str | int) -> str:
 
 def _files(task: AgentTask) -> dict[str, bytes]:
     parts = [operators_words(task), first_turn(task)]
-    files = {**input_files(task)}
+    files = {**input_files(task), **ringer(task)}
     if task.skill is not None:
         files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}
         parts.insert(1, f"The files of the skill `{task.skill.name}` are in {_SKILL}. It says:\n")

@@ -1,10 +1,10 @@
 """The agent `loop`: a small loop of our own around any model that speaks Anthropic's or OpenAI's API.
 
-The runner (`inside/loop.py`, standard library only) has the tools bash, read, write, report, output where a check asks
-for a result, and those of the MCP servers it is offered (`inside/mcp_client.py`). The routine's body is the system
-prompt, with AGENTS.md of the *trusted* commit after it; then comes the skill's text or the task, then the input block.
-It forgets nothing and shortens nothing: it is for short work. The key inside is a placeholder. The gateway puts the
-real one in.
+The runner (`inside/loop.py`, standard library only) has the tools bash, read, write, output where a check asks for a
+result, the run's own, and those of the MCP servers it is offered (`inside/mcp_client.py`). The routine's body is the
+system prompt, with AGENTS.md of the *trusted* commit after it; then comes the skill's text or the task, then the input
+block. It forgets nothing and shortens nothing: it is for short work. The key inside is a placeholder. The gateway puts
+the real one in.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tickover.agents.report import REPORT_FILE
 from tickover.core.document import DocumentError, read_json
 from tickover.core.errors import UsageError
 from tickover.core.network import Reach
+from tickover.core.own_tools import SERVER
 
 PLACEHOLDER: Final = "placeholder-of-tickover"
 RUNNER: Final = f"{OURS}/loop.py"
@@ -88,6 +89,7 @@ def _files(task: AgentTask) -> dict[str, bytes]:
         "output": OUTPUT,
         "schema": _schema(task.schema),
         **({"servers": {offer.name: offer.url for offer in task.offers}} if task.offers else {}),
+        **({"own": {SERVER: task.own_tools}} if task.own_tools else {}),
     }
     if task.bell:
         told["bell"] = [*ring(task)]
@@ -98,7 +100,7 @@ def _files(task: AgentTask) -> dict[str, bytes]:
         **input_files(task),
         **ringer(task),
     }
-    if task.offers:
+    if task.servers():
         files[_CLIENT] = _inside("mcp_client.py")
     if task.skill is not None:
         files |= {f"{_SKILL}/{path}": content for path, content in task.skill.files.items()}

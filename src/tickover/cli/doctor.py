@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -17,12 +17,15 @@ import click
 from tickover import __version__
 from tickover.app import home_folder
 from tickover.cli import options
+from tickover.cli.acting import acting_told, answered
 from tickover.cli.blocks import Block, Ink, Line, Table
 from tickover.cli.failure import error_lines
 from tickover.cli.output import print_json, screen
+from tickover.cli.show import account_text
 from tickover.cli.words import size
 from tickover.core.definition import Isolation
 from tickover.core.errors import TickoverError
+from tickover.core.event import AccountSeen
 from tickover.sandbox.apparmor import profile
 from tickover.sandbox.base import BackendReport
 from tickover.sandbox.bwrap import find_bwrap
@@ -58,7 +61,7 @@ def command(as_json: bool, apparmor: bool, home: Path | None, no_color: bool) ->
         return
     folder = Path(os.path.abspath(home or home_folder()))
     parts = [_git(), _disk(folder)]
-    reports, broken = asyncio.run(_reports(home))
+    reports, acting, broken = asyncio.run(_reports(home))
     parts += [_python(reports), _store(folder, broken)]
     usable = any(report.usable for report in reports) and all(part.ok for part in parts)
     if as_json:
@@ -71,23 +74,29 @@ def command(as_json: bool, apparmor: bool, home: Path | None, no_color: bool) ->
                 "sandboxes": [asdict(report) for report in reports],
                 "error": None if broken is None else broken.as_dict(),
                 "parts": [asdict(part) for part in parts],
+                "acts_as": acting_told(acting),
             }
         )
     else:
-        screen(no_color=no_color).show(*_page(reports, broken, parts, usable=usable))
+        screen(no_color=no_color).show(*_page(reports, broken, parts, acting, usable=usable))
     click.get_current_context().exit(0 if usable else 1)
 
 
-async def _reports(home: Path | None) -> tuple[list[BackendReport], TickoverError | None]:
+async def _reports(home: Path | None) -> tuple[list[BackendReport], list[AccountSeen], TickoverError | None]:
     try:
         async with await options.opener()(home, sandbox=True) as tickover:
-            return list(await tickover.report()), None
+            return list(await tickover.report()), await answered(tickover), None
     except TickoverError as error:
-        return [], error
+        return [], [], error
 
 
 def _page(
-    reports: list[BackendReport], broken: TickoverError | None, parts: list[Part], *, usable: bool
+    reports: list[BackendReport],
+    broken: TickoverError | None,
+    parts: list[Part],
+    acting: Sequence[AccountSeen],
+    *,
+    usable: bool,
 ) -> Iterator[Block]:
     yield Line(Ink("tickover", "bold"), f" {__version__} on {_machine()}")
     for report in reports:
@@ -102,6 +111,10 @@ def _page(
     yield Line("")
     yield Line(Ink("besides", "bold"))
     yield Table(tuple((_sign(part.ok), part.name, part.detail) for part in parts))
+    if acting:
+        yield Line("")
+        yield Line(Ink("accounts", "bold"))
+        yield Table(tuple((_sign(bool(each.account)), account_text(each)) for each in acting))
     yield Line("")
     if usable:
         yield Line(Ink("✔ runs can be made here", "good"))

@@ -11,6 +11,7 @@ import click
 
 from tickover.app import GrantView, Tickover
 from tickover.cli import options
+from tickover.cli.acting import acting_lines, acting_told, who_acts
 from tickover.cli.blocks import Block, Cell, Ink, Line, Table
 from tickover.cli.find import NAME, find_routine
 from tickover.cli.output import print_json, screen
@@ -39,14 +40,15 @@ def command(*, routine: str, yes: bool, remote: bool, as_json: bool, home: Path 
         folder = _folder(tickover, routine)
         view = tickover.grants_of(folder)
         granted = yes or not view.differs
+        acting = who_acts(home, tickover.routine_at(folder))
         if not as_json:
-            screen(no_color=no_color).show(*_page(view))
+            screen(no_color=no_color).show(*_page(view), *acting_lines(acting))
         if view.differs and not granted and not as_json:
             granted = _asked()
         if view.differs and granted:
             tickover.grant(folder, by=who())
     if as_json:
-        print_json(_json(view, granted=granted))
+        print_json({**_json(view, granted=granted), "acts_as": acting_told(acting)})
     elif view.differs:
         screen(sys.stderr).show(Line("granted" if granted else "nothing was granted"))
 

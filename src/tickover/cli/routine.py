@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tickover.cli import options, pushed
+from tickover.cli.acting import acting_lines, acting_told, who_acts
 from tickover.cli.allowlist import allowlist
 from tickover.cli.blocks import Block, Cell, Ink, Line, Table
 from tickover.cli.contract import keys, sentence
@@ -24,6 +25,7 @@ from tickover.core.check import Check
 from tickover.core.contract import can_change, weaknesses
 from tickover.core.definition import Routine, Setting, settings
 from tickover.core.errors import DefinitionErrors, TickoverError
+from tickover.core.event import AccountSeen
 from tickover.core.instance import credentials_of
 from tickover.plugins import find
 from tickover.routines.loader import Loaded, load_folder
@@ -71,12 +73,15 @@ def show(*, routine: str, defaults: bool, as_json: bool, home: Path | None, no_c
     folder = find_routine(routine)
     loaded = load_folder(str(folder))
     known = pushed.registered(home)
+    acting = who_acts(home, loaded.routine)
     if as_json:
-        told = {**_entry(folder, loaded, known), "contract": _contract(loaded.routine), "version": _version(loaded)}
+        told = {**_entry(folder, loaded, known), "acts_as": acting_told(acting)}
+        told |= {"contract": _contract(loaded.routine), "version": _version(loaded)}
         chosen = [each for each in settings(loaded.routine) if defaults or each.given]
         print_json({**told, "settings": [each._asdict() for each in chosen]})
     else:
-        screen(no_color=no_color).show(*_page(folder, loaded, known.get(loaded.routine.name), defaults=defaults))
+        record = known.get(loaded.routine.name)
+        screen(no_color=no_color).show(*_page(folder, loaded, record, acting, defaults=defaults))
 
 
 def _loaded(folder: Path) -> Loaded | TickoverError:
@@ -154,7 +159,9 @@ def _contract(routine: Routine) -> list[dict[str, Any]]:
     ]
 
 
-def _page(folder: Path, loaded: Loaded, record: RoutineRecord | None, *, defaults: bool) -> Iterator[Block]:
+def _page(
+    folder: Path, loaded: Loaded, record: RoutineRecord | None, acting: Sequence[AccountSeen], *, defaults: bool
+) -> Iterator[Block]:
     routine = loaded.routine
     yield Line(Ink(routine.name, "bold"), Ink(f"  {folder}", "dim"))
     if routine.description:
@@ -162,6 +169,7 @@ def _page(folder: Path, loaded: Loaded, record: RoutineRecord | None, *, default
     yield Line("")
     yield from (Line(each) for each in can_change(routine))
     yield from (Line(each) for each in _uses(routine))
+    yield from acting_lines(acting)
     yield Line(f"starts: {'; '.join(f'{each.kind} ({keys(each)})' for each in routine.on) or 'by hand'}")
     if record is not None:
         yield Line(f"pushed: {moment(record.pushed_at, time.time())} by {record.pushed_by}")

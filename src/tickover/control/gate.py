@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
+from tickover.control.own_tools import OwnTools
 from tickover.control.record import Recorder
+from tickover.control.still import Still
 from tickover.control.verify import Judge
-from tickover.control.watchdog import Watchdog
 from tickover.core.errors import TickoverError
 from tickover.core.event import StopGateJudged
 from tickover.core.gate import MOST_JUDGED, MOST_RETURNS, words
 from tickover.core.host import INTERNAL
 from tickover.core.text import one_line
 from tickover.gateway.bell import STOP
-from tickover.sandbox.base import Sandbox
-from tickover.workspace.base import UPPER, Workspace
 
 BELL: Final = f"http://{INTERNAL}{STOP}"
 """Where it is rung, inside."""
@@ -32,29 +29,24 @@ BELL: Final = f"http://{INTERNAL}{STOP}"
 class StopGate:
     """Judges at most `MOST_JUDGED` times, and sends the agent back at most `MOST_RETURNS` times."""
 
-    def __init__(self, judge: Judge, workspace: Workspace, record: Recorder, dog: Watchdog | None) -> None:
+    def __init__(self, judge: Judge, record: Recorder, still: Still, tools: OwnTools) -> None:
         self._judge = judge
-        self._workspace = workspace
         self._record = record
-        self._dog = dog
-        self._sandbox: Sandbox | None = None
+        self._still = still
+        self._tools = tools
         self._rings = 0
         self._returns = 0
         self._one_at_a_time = asyncio.Lock()
 
-    def watch(self, sandbox: Sandbox) -> None:
-        """Say whose workspace it is. Who rings before may stop."""
-        self._sandbox = sandbox
-
     async def rung(self) -> Sequence[str]:
-        """Judge; return what the agent hears, nothing if it may stop (a `Bell`)."""
+        """Judge; return what the agent hears, nothing if it may stop (a `Bell`). Who rings too early may stop."""
         async with self._one_at_a_time:
-            if self._sandbox is None or self._returns >= MOST_RETURNS or self._rings >= MOST_JUDGED:
+            if not self._still.watched or self._returns >= MOST_RETURNS or self._rings >= MOST_JUDGED:
                 return ()
             self._rings += 1
             began = time.monotonic()
             try:
-                judged = await self._look(self._sandbox)
+                judged = await self._look()
             except (TickoverError, OSError) as error:
                 judged = StopGateJudged(number=self._rings, problem=one_line(str(error), 300))
             said = judged.model_copy(update={"duration_s": round(time.monotonic() - began, 6)})
@@ -65,20 +57,7 @@ class StopGate:
             self._returns += bool(said.says)
             return said.says
 
-    async def _look(self, sandbox: Sandbox) -> StopGateJudged:
-        async with self._frozen(sandbox):
-            said = await self._judge.at_gate(replace(self._workspace, upper=sandbox.upper(UPPER)))
+    async def _look(self) -> StopGateJudged:
+        async with self._still.held() as workspace, self._tools.laid_over(workspace) as whole:
+            said = await self._judge.at_gate(whole)
         return StopGateJudged(number=self._rings, checks=tuple(said), says=words(self._judge.gated, said))
-
-    @asynccontextmanager
-    async def _frozen(self, sandbox: Sandbox) -> AsyncIterator[None]:
-        if self._dog is not None:
-            self._dog.rest()
-        try:
-            await sandbox.freeze()
-            yield
-        finally:
-            with suppress(TickoverError):  # it is gone
-                await sandbox.thaw()
-            if self._dog is not None:
-                self._dog.wake()

@@ -12,6 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -106,9 +107,11 @@ class VerifierHands:
         if not subject.run:
             if self._workspace.upper is None:
                 return self._workspace.subject()
+            written = replace(self._workspace, over=None).subject().lowers
             if self._inward is None:
-                self._inward = await folders.inward(lowers, self._workspace.upper)
-            return Overlay(SUBJECT, (*lowers, *(() if self._inward.empty else (self._inward.path,))), None)
+                self._inward = await folders.inward(written, self._workspace.upper)
+            inward = () if self._inward.empty else (self._inward.path,)
+            return Overlay(SUBJECT, (*written, *inward, *lowers[len(written) :]), None)
         if subject.restore:
             trusted = await self._prepared.resolved.trusted_files(subject.restore)
             restored = await folders.restored(lowers, subject.restore, trusted)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tickover.agents.base import Agent
 from tickover.checks.base import Check
 from tickover.control.keep import TTL
-from tickover.core.account import Accounts
 from tickover.core.instance import Instance
 from tickover.core.network import Preset
 from tickover.gateway.packages import Packages
@@ -47,7 +46,5 @@ class House:
     """The only process that lets anything out of a sandbox."""
     offline: bool = False
     """Whether nothing outside may be asked at all: a replay."""
-    accounts: Accounts = field(default_factory=Accounts)
-    """Who credentials are, as services said."""
     lease_s: float = TTL
     """Seconds that a run's lease lives without being renewed."""

@@ -55,6 +55,7 @@ from tickover.gateway.session import (
     Reached,
     Sealed,
     Session,
+    Use,
 )
 from tickover.sandbox.base import PROXY_PORT, BackendReport, Listen, Sandbox, SandboxSpec, Talking
 
@@ -111,7 +112,7 @@ def in_force(egress: Egress) -> str:
     if egress.policy.observe:
         return "observe: every host, and each is told of"
     hosts = (str(opening.endpoint) for opening in egress.policy.openings)
-    return ", ".join(dict.fromkeys([*hosts, *(f"mcp {server.name}" for server in egress.servers)]))
+    return ", ".join(dict.fromkeys([*hosts, *(f"mcp {server.name}" for server in egress.servers)])) or "none"
 
 
 def registries_of(packages: Packages, instance: Instance) -> Egress:
@@ -247,7 +248,9 @@ class Way:
         self._started: list[Sandbox] = []
         self._stop_following = _nothing
         self.bell: Bell | None = None
-        """Rung by an agent that wants to stop. To be set before the first sandbox starts."""
+        """Rung by an agent that wants to stop. To be set before the first sandbox starts, as `use` is."""
+        self.use: Use | None = None
+        """Does what the run's own tools are asked for."""
         self.broken = asyncio.Event()
         """Set when the session is gone though nobody closed it."""
         self._watching: asyncio.Task[None] | None = None
@@ -311,6 +314,8 @@ class Way:
             self._session = await self._house.gateway.open(passport, self._witness)
             if self.bell is not None:
                 self._session.hang(self.bell)
+            if self.use is not None:
+                self._session.lend(self.use)
             self._stop_following = self._kept.follow(self._session.renew)
             self._session.renew(await self._kept.deadline())
             self._watching = asyncio.create_task(self._watch(self._session))

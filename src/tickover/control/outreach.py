@@ -20,7 +20,7 @@ from tickover.checks.base import HttpAnswer
 from tickover.checks.http_client import HttpUnreachable, Proxy, get
 from tickover.control.house import House
 from tickover.control.keep import Kept
-from tickover.control.network import Way, more_roots
+from tickover.control.network import Holder, Scribe, Way, more_roots
 from tickover.control.record import Recorder
 from tickover.core.check import HttpCheck
 from tickover.core.connector import connected
@@ -77,7 +77,7 @@ async def read_connector(
 
 
 async def ask_connector(
-    house: House, record: Recorder, kept: Kept, instance: Instance, name: str, credential: str, path: str
+    house: House, record: Scribe, kept: Holder, instance: Instance, name: str, credential: str, path: str
 ) -> HttpAnswer:
     """Read `path` below a connector's address with this credential. Raises as `get_page` does."""
     if house.offline:
@@ -105,7 +105,7 @@ async def count_rows(
 
 
 async def _through_gateway(
-    house: House, record: Recorder, kept: Kept, egress: Egress, instance: Instance, url: str, timeout_s: float
+    house: House, record: Scribe, kept: Holder, egress: Egress, instance: Instance, url: str, timeout_s: float
 ) -> HttpAnswer:
     way = _way(house, record, kept, egress, instance)
     try:
@@ -146,7 +146,7 @@ async def _fetching(house: House, routine: Routine, record: Recorder, kept: Kept
         await way.close()
 
 
-def _way(house: House, record: Recorder, kept: Kept, egress: Egress, instance: Instance) -> Way:
+def _way(house: House, record: Scribe, kept: Holder, egress: Egress, instance: Instance) -> Way:
     way = Way(house, record, kept, Identity.VERIFIER, egress)
     way.roots = instance.network.roots
     return way

@@ -13,11 +13,14 @@ from typing import Final
 from tickover.core.event import AttemptStarted, ConnectionDenied, Fact, ModelCalled, ReceiptBegun, ReceiptEnded, decode
 from tickover.core.finding import Finding, FindingCode, found
 from tickover.core.mcp import LIST, PATH, SCHEME, McpServer
+from tickover.core.own_tools import SERVER
 from tickover.core.receipt import Identity
 from tickover.store.base import Journal
 
 _DEFERRING: Final = frozenset({"exec", "tool_search", "ToolSearch"})
 """Tools by which a model looks for others that its request does not name (Codex 0.169, Claude Code 2.1)."""
+_OURS: Final = re.compile(rf"(?:^|[^A-Za-z0-9]){SERVER}[^A-Za-z0-9]")
+"""In the name of a tool of the run's own, as a model is told it."""
 
 
 def tools_missing(journal: Journal, run: str, attempt: int, servers: Sequence[McpServer]) -> list[Finding]:
@@ -56,7 +59,9 @@ def tools_missing(journal: Journal, run: str, attempt: int, servers: Sequence[Mc
 
 def _offered(offered: Collection[str], tool: str, *, told: bool) -> bool:
     """Say whether a model could have called a tool. Where it has to look for some, what the agent was told counts."""
-    return any(_is(each, tool) for each in offered) or (told and not _DEFERRING.isdisjoint(offered))
+    return any(_is(each, tool) and not _OURS.search(each) for each in offered) or (
+        told and not _DEFERRING.isdisjoint(offered)
+    )
 
 
 def _tools(fact: ReceiptEnded) -> list[str]:

@@ -14,9 +14,11 @@ from tickover.control.dispatch import Accepted
 from tickover.control.gate import BELL, StopGate
 from tickover.control.keep import Kept
 from tickover.control.network import Ways, in_force
+from tickover.control.own_tools import OwnTools
 from tickover.control.prepare import Prepared, machine_limits
 from tickover.control.record import Recorder
 from tickover.control.servers import beside
+from tickover.control.still import Still
 from tickover.control.verify import Judge
 from tickover.control.watchdog import Watchdog
 from tickover.core.cause import Cause, CauseCode
@@ -29,6 +31,7 @@ from tickover.core.gate import gated
 from tickover.core.host import INTERNAL
 from tickover.core.mcp import PATH as MCP
 from tickover.core.metering import Budget
+from tickover.core.own_tools import URL
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
@@ -64,7 +67,9 @@ async def work(
     routine = accepted.routine
     agent = prepared.resolved.agent
     dog = Watchdog(routine.watch) if agent.speaks else None
-    gate = StopGate(judge, prepared.workspace, record, dog) if gated(routine) else None
+    still = Still(prepared.workspace, dog)
+    own = OwnTools(routine, prepared.folders, still)
+    gate = StopGate(judge, record, still, own) if gated(routine) else None
     task = AgentTask(
         boundary=accepted.boundary,
         prompt=routine.body,
@@ -85,6 +90,7 @@ async def work(
         schema=_schema(routine, prepared),
         bell=BELL if gate is not None else "",
         offers=offers_of(ways.agent),
+        own_tools=URL if own.names else "",
         forward=None if routine.remote is None else Forward(routine.remote.to, routine.remote.url or ""),
     )
     plan = agent.plan(task)
@@ -101,11 +107,11 @@ async def work(
     )
     way = await teardown.enter_async_context(ways.open(Identity.AGENT, ways.agent))
     way.bell = gate.rung if gate is not None else None
+    way.use = own.use
     servers = await teardown.enter_async_context(beside(way, ways, prepared.servers, record))
     sandbox = await way.start(spec)
     teardown.push_async_callback(sandbox.destroy)
-    if gate is not None:
-        gate.watch(sandbox)
+    still.watch(sandbox)
     started = _started(prepared, spec, in_force(ways.agent), ways.agent.budget)
     await record.add(started, AgentStarted(build=prepared.resolved.build))
     parser = agent.parser(task)
@@ -134,7 +140,8 @@ async def work(
     late = stopped not in {"", "cancelled", "cut off"}
     facts = parser.finish(AgentExit(ended.code, "timed_out" if late else ended.reason))
     await record.add(*facts, *_limit_findings(ended))
-    workspace = replace(prepared.workspace, upper=sandbox.upper(UPPER))
+    left = replace(prepared.workspace, upper=sandbox.upper(UPPER))
+    workspace = await teardown.enter_async_context(own.laid_over(left))
     execution, cause = _how(ended, stopped, way.why, facts)
     if cause is not None and cause.cause is CauseCode.AGENT_FAILED and way.starved is not None:
         cause = way.starved  # what it failed of; what it says of it is its own

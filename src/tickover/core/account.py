@@ -7,7 +7,6 @@ https://docs.github.com/en/rest/users/users#get-the-authenticated-user (an App's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tickover.core.document import DocumentError, read_json
@@ -15,8 +14,6 @@ from tickover.core.text import one_line
 
 ASKED: Final[Mapping[str, str]] = {"slack": "/auth.test", "github": "/user"}
 """Connector -> the path below its address that says who asks."""
-FRESH_S: Final = 600.0
-"""Seconds for which an answer is taken for true; one of another version of the credential never is."""
 _REFUSED: Final = frozenset({"not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired"})
 _LONGEST: Final = 120
 
@@ -31,18 +28,6 @@ class Known(NamedTuple):
     problem: str = ""
     refused: bool = False
     reached: bool = True
-
-
-@dataclass(slots=True)
-class Accounts:
-    """What services said of credentials: (address, credential, version) -> when (any clock's seconds), and who."""
-
-    known: dict[tuple[str, str, int], tuple[float, Known]] = field(default_factory=dict)
-
-    def fresh(self, key: tuple[str, str, int], now: float) -> Known | None:
-        """Return what is still known."""
-        at, known = self.known.get(key, (0.0, Known()))
-        return known if known.account and now - at < FRESH_S else None
 
 
 def read_account(name: str, status: int, body: bytes) -> Known:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from tickover.core.check import Check, Gated
+from tickover.core.check import Check
 from tickover.core.definition import FrontMatter, Routine
 from tickover.core.errors import NotYetError, Where
-from tickover.core.gate import AGENTS as GATED
-from tickover.core.gate import DEAF
 
 Verb = Literal["run", "push", "up"]
 
@@ -79,14 +77,6 @@ def _kinds(routine: Routine) -> Iterator[str]:
     return (place for place, check in _checks(routine) if check.kind not in CHECKS)
 
 
-def _stop_gates(routine: Routine) -> Iterator[str]:
-    """Places of a gate whose agent could be told to go on, and is not yet. Of others it is an error (rules.py)."""
-    if routine.agent_name not in GATED | DEAF:
-        yield from (
-            f"{place}.stop_gate" for place, each in _checks(routine) if isinstance(each, Gated) and each.stop_gate
-        )
-
-
 def _base(routine: Routine) -> Iterator[str]:
     if routine.environment.base != "host":
         yield "environment.base"
@@ -113,7 +103,6 @@ NOT_BUILT: tuple[Need, ...] = (
     Need("environment.network: observe", SERVER, _observes),
     Need("approve", EVERY, _given("approve")),
     Need("check", EVERY, _kinds),
-    Need("stop_gate", EVERY, _stop_gates),
     Need("limits.tokens", EVERY, _unmetered),
     Need("require_eval", SERVER, _given("require_eval")),
 )

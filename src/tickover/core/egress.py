@@ -40,8 +40,8 @@ class CredentialForm:
 class Egress:
     """The way out of one run: destinations, writes, credentials by name, what is kept of bodies, what models may take.
 
-    `servers` are the MCP servers that the gateway asks for it. `prices` are the instance's own; they win over those
-    that ship.
+    `servers` are the MCP servers that the gateway asks for it, `own_tools` the names of the run's own tools. `prices`
+    are the instance's own; they win over those that ship.
     """
 
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
@@ -51,6 +51,7 @@ class Egress:
     budget: Budget = UNBOUND
     prices: tuple[Price, ...] = ()
     servers: tuple[McpServer, ...] = ()
+    own_tools: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[str, ...]:

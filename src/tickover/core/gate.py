@@ -22,8 +22,6 @@ MOST_RETURNS: Final = 3
 MOST_JUDGED: Final = 8
 """How often it is judged at all in one attempt, whoever rings: no gate is an oracle."""
 
-AGENTS: Final = frozenset({"claude-code", "loop", "acp"})
-"""Agents that can be told to go on."""
 DEAF: Final = frozenset({"steps", "command", "remote"})
 """Agents that nobody can tell anything once they have begun."""
 

@@ -44,6 +44,7 @@ from tickover.core.network import (
 )
 from tickover.core.notice import Target as NoticeTarget
 from tickover.core.oauth import CLIENT_SECRET
+from tickover.core.own_tools import SERVER, own_tools_of
 from tickover.core.permission import ConnectorPermission, RequestPermission
 from tickover.core.price import Price, Rates
 from tickover.core.push import PushRule, push_rules
@@ -102,6 +103,9 @@ class Instance(Strict):
     @model_validator(mode="after")
     def _known_connectors(self) -> Self:
         for name, each in self.connectors.items():
+            if name == SERVER:
+                text = f"`{name}` is the name of a run's own tools: give yours another name"
+                raise PydanticCustomError("choice", "{text}", {"text": text, "at": ("connectors", name)})
             if (name in KINDS) is each.own:
                 known = ", ".join(KINDS)
                 text = f"there is no connector `{name}`; there is: {known}; others have `http`, `mcp` or `sql`"
@@ -199,14 +203,16 @@ def egress_of(routine: Routine, instance: Instance, presets: Mapping[str, Preset
     )
     if problems:
         raise DefinitionErrors(problems)
+    own = own_tools_of(routine)
     return Egress(
         budget=Budget(routine.limits.tokens, routine.limits.cost_usd),
         prices=tuple(each.price(model) for model, each in instance.prices.items()),
-        policy=replace(policy, internal=bool(servers or gated(routine))),
+        policy=replace(policy, internal=bool(servers or own or gated(routine))),
         powers=Powers((*rules, *model_rules(agent.calls)), pushes, repositories),
         forms=forms,
         wanted=wanted_of(check for _, check in receipts),
         servers=servers,
+        own_tools=own,
     )
 
 

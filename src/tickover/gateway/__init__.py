@@ -29,6 +29,7 @@ What reads requests, on hosts that are inspected (the map is in inspect.py):
     guard.py         every protection, a method each          credential.py, glance.py, coding.py   what they need
     reading.py, receive_pack.py   what of a body is read first      calls.py   numbers, `max`, receipts
     internal.py, bell.py          its own name, and the bell of an agent that wants to stop
+    own_tools.py                  the run's own tools, as an MCP server
     meter.py, prices.py           what models take, and the run's budget
     app_tokens.py, as_app.py, errand.py   tokens of GitHub Apps, made outside every sandbox
     tape.py, playing.py           an exchange recorded, and answered from a recording

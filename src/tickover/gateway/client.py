@@ -20,6 +20,8 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any, Final
 
+from pydantic import JsonValue
+
 from tickover.core.errors import TickoverError
 from tickover.core.pauses import Pauses
 from tickover.core.receipt import Broken, Head, Link
@@ -36,6 +38,7 @@ from tickover.gateway.session import (
     Passport,
     Reached,
     Sealed,
+    Use,
     Vault,
     Witness,
 )
@@ -234,6 +237,8 @@ class GatewayProcess:
             session.lost(_CUT.get(message["why"], f"the run's traffic was cut off: {message['why']}"))
         elif message["event"] == "rung":  # not in the row: what is judged now may wait for receipts of its own
             session.rung(message["number"])
+        elif message["event"] == "used":
+            session.used(message["number"], message["tool"], message["arguments"])
         else:
             self._pumps[session.passport.run].put(session, message)
 
@@ -309,6 +314,7 @@ class ClientSession:
         self._name = name
         self._closed = False
         self._bell: Bell | None = None
+        self._use: Use | None = None
         self._ringing: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
@@ -351,6 +357,19 @@ class ClientSession:
         task = asyncio.get_running_loop().create_task(self._ring(number))
         self._ringing.add(task)
         task.add_done_callback(self._ringing.discard)
+
+    def lend(self, use: Use) -> None:
+        self._use = use
+
+    def used(self, number: int, tool: str, arguments: Mapping[str, JsonValue]) -> None:
+        """Do what a call of an own tool asks, and answer."""
+        task = asyncio.get_running_loop().create_task(self._used(number, tool, arguments))
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)
+
+    async def _used(self, number: int, tool: str, arguments: Mapping[str, JsonValue]) -> None:
+        says = (False, "nobody takes it") if self._use is None else await self._use(tool, arguments)
+        self._process.post({"heard": number, "says": says})
 
     async def _ring(self, number: int) -> None:
         says = [*await self._bell()] if self._bell is not None else []

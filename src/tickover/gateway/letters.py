@@ -32,6 +32,7 @@ def write_egress(egress: Egress) -> dict[str, Any]:
         "forms": _FORMS.dump_python(dict(egress.forms), mode="json"),
         "budget": _BUDGET.dump_python(egress.budget, mode="json"),
         "prices": _PRICES.dump_python(egress.prices, mode="json"),
+        "own_tools": [*egress.own_tools],
         "servers": _SERVERS.dump_python(egress.servers, mode="json"),
         "wanted": {
             "request": [path.text for path in egress.wanted.request],
@@ -50,5 +51,6 @@ def read_egress(letter: Mapping[str, Any]) -> Egress:
         wanted=Wanted(request, response),
         budget=_BUDGET.validate_python(letter["budget"]),
         prices=_PRICES.validate_python(letter["prices"]),
+        own_tools=tuple(letter["own_tools"]),
         servers=_SERVERS.validate_python(letter["servers"]),
     )

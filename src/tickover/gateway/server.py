@@ -15,7 +15,8 @@ Requests come over descriptor 0 (gateway/channel.py), `{"id", "do", ...}`, and a
 
 What a session saw is told as `{"event", "session", ...}`: `linked` (answered with `{"durable": NUMBER}` once it stands
 in the journal, for which a write waits), `denied`, `reached`, `called`, `drifted`, `sealed`, `cut`, and `rung`
-(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop). `borrow` and `give_back` (a
+(answered with `{"heard": NUMBER, "says"}`: what the agent is told that wants to stop) and `used` (a call of one of the
+run's own tools, answered alike: whether it could, and what the agent reads). `borrow` and `give_back` (a
 refresh token, answered as `linked` is) are for the store. When the channel ends, so do we: nothing passes.
 """
 
@@ -33,7 +34,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from tickover.core.errors import TickoverError
 from tickover.core.metering import Spent
@@ -68,7 +69,7 @@ class Server:
         self._keyring = Keyring()
         self._apps = AppTokens()
         self._waiting: dict[int, tuple[str, asyncio.Future[Message]]] = {}
-        self._rung: dict[int, asyncio.Future[list[str]]] = {}
+        self._heard: dict[int, asyncio.Future[Any]] = {}
         self._forsaken: set[str] = set()  # sessions whose receipts nobody keeps any more
         self._serial = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,9 +94,9 @@ class Server:
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
         elif "heard" in message:
-            rung = self._rung.get(message["heard"])
-            if rung is not None and not rung.done():
-                rung.set_result(message["says"])
+            waits = self._heard.get(message["heard"])
+            if waits is not None and not waits.done():
+                waits.set_result(message["says"])
         elif message["do"] in {"renew", "cut"}:  # at once, in order: no task of a request may be ahead of it
             session = self._sessions.get(message["session"])
             if session is not None and message["do"] == "renew":
@@ -137,13 +138,18 @@ class Server:
             self._post({"event": event, "session": name, **parts})
 
         async def ring() -> list[str]:
-            return await self._ring(name)
+            says: list[str] = await self._asked("rung", name)
+            return says
+
+        async def use(tool: str, arguments: dict[str, JsonValue]) -> tuple[bool, str]:
+            well, says = await self._asked("used", name, tool=tool, arguments=arguments)
+            return well, says
 
         def held() -> tuple[bytes, ...]:
             return (*self._keyring.for_run(passport.run), *self._tokens.every(), *self._apps.every())
 
         lender = _Lender(lambda message: self._durable("", message))
-        others = Others(keep, tell, ring, held, lender, self._apps)
+        others = Others(keep, tell, ring, use, held, lender, self._apps)
         self._sessions[name] = session = Traffic(passport, self._tokens, chain, others)
         self._keyring.hold(name, passport.run, session.values.every())
         return {"authority": session.authority.decode("ascii")}
@@ -190,16 +196,16 @@ class Server:
         if self._channel.open:
             self._channel.post(message)
 
-    async def _ring(self, session: str) -> list[str]:
-        """Ask the other side what an agent hears that wants to stop. Whoever waits ends with its connection."""
+    async def _asked(self, event: str, session: str, **parts: Any) -> Any:
+        """Ask the other side for what an agent hears. Whoever waits ends with its connection."""
         self._serial += 1
         number = self._serial
-        self._rung[number] = asyncio.get_running_loop().create_future()
+        self._heard[number] = asyncio.get_running_loop().create_future()
         try:
-            self._post({"event": "rung", "session": session, "number": number})
-            return await self._rung[number]
+            self._post({"event": event, "session": session, "number": number, **parts})
+            return await self._heard[number]
         finally:
-            del self._rung[number]
+            del self._heard[number]
 
     async def _durable(self, session: str, message: Message) -> Message:
         """Send and wait until the other side says that it is kept; return what it said. Raises LedgerError."""

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias
 
+from pydantic import JsonValue
+
 from tickover.core.egress import Egress
 from tickover.core.errors import TickoverError
 from tickover.core.metering import NOTHING, Spent
@@ -137,6 +139,13 @@ Bell: TypeAlias = Callable[[], Awaitable[Sequence[str]]]
 """Rung by an agent that wants to stop; returns what it is told, nothing where it may. Never raises."""
 
 
+Use: TypeAlias = Callable[[str, Mapping[str, JsonValue]], Awaitable[tuple[bool, str]]]
+"""Does what a call of one of the run's own tools asks (its name, its arguments, both hostile).
+
+Returns whether it could, and what the agent reads. Never raises.
+"""
+
+
 class Witness(Protocol):
     """Hears what a session saw, one call at a time, in order."""
 
@@ -179,6 +188,9 @@ class Session(Protocol):
 
     def hang(self, bell: Bell) -> None:
         """Let `POST http://tickover.internal/stop` ring a bell. Without one, every agent may stop."""
+
+    def lend(self, use: Use) -> None:
+        """Let the run's own tools be used, at `http://tickover.internal/tools`. Without, each call fails."""
 
     async def door(self) -> Door:
         """Open a proxy for our own requests, in the place of a sandbox's listeners. Raises GatewayGone."""

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from tickover.core.host import is_internal
 from tickover.core.mcp import PATH as MCP
 from tickover.core.network import INTERNAL_CODE, WEB_PORTS, Route
+from tickover.core.own_tools import PLACE
 from tickover.core.receipt import Identity
 from tickover.core.sql import SqlQuestion
 from tickover.gateway import dns
@@ -37,6 +38,7 @@ from tickover.gateway.mcp.connect import Outfit, Servers
 from tickover.gateway.meter import Meter
 from tickover.gateway.oauth import Lender, OAuthValues, Tokens, grants_of
 from tickover.gateway.own import screen_as_this_machine
+from tickover.gateway.own_tools import OwnTools, Use
 from tickover.gateway.patience import Patience
 from tickover.gateway.plane import Arrival, Listeners, Passage, Plane, names_of
 from tickover.gateway.playing import BlindGuard, Drifts, OfflineDialler, Playback, takes_of, unread
@@ -73,7 +75,8 @@ def trusting(roots: bytes) -> ssl.SSLContext:
 class Others(NamedTuple):
     """Who is told and asked.
 
-    `keep` makes a receipt durable, `tell` takes an event's name and parts, `ring` asks who judges, `lender` has the
+    `keep` makes a receipt durable, `tell` takes an event's name and parts, `ring` asks who judges, `use` who does what
+    the run's own tools are asked for, `lender` has the
     stored values; `held` returns what any session holds, so that no server says it to this one; `apps` has the tokens
     of GitHub Apps, of all sessions.
     """
@@ -81,6 +84,7 @@ class Others(NamedTuple):
     keep: Keep
     tell: Tell
     ring: Ring
+    use: Use
     held: Held
     lender: Lender
     apps: AppTokens
@@ -134,7 +138,8 @@ class Traffic:
             guard=guard, meter=meter, apps=others.apps, tape=self._tape, playback=self._playback,
         )  # fmt: skip
         servers: Handler = unread(drifts) if played else self.servers.handler
-        self._internal = Internal({STOP: StopBell(others.ring), MCP: servers}, self._refused)
+        own = OwnTools(passport.egress.own_tools, others.use)
+        self._internal = Internal({STOP: StopBell(others.ring), MCP: servers, PLACE: own}, self._refused)
         self._plane = Plane(
             judge=policy.judge,
             allowed=(lambda _name: True) if policy.observe else names_of(policy.names()),

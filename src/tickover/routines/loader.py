@@ -22,6 +22,7 @@ from tickover.core.tree import Tree
 from tickover.core.trigger import ScheduleTrigger
 from tickover.routines.blocks import no_steps, parse_steps
 from tickover.routines.schema import keys_at
+from tickover.routines.syntax import minor_inside, unreadable
 from tickover.routines.tree import FolderTree, MemoryTree
 from tickover.routines.yaml import Document, KeyPath, YamlError, decode, parse
 
@@ -268,7 +269,7 @@ def _named(loaded: Loaded, name: str | None) -> list[TickoverError]:
 
 
 def _files(loaded: Loaded) -> list[TickoverError]:
-    """Find what the contract compares with and what is not there, in the routine's `checks/`."""
+    """Find what the contract compares with or runs and what is not there, or no program, in the routine's `checks/`."""
     missing: list[TickoverError] = []
     for list_name, checks in (("expect", loaded.routine.expect), ("noop", loaded.routine.noop)):
         for index, check in enumerate(checks):
@@ -280,12 +281,17 @@ def _files(loaded: Loaded) -> list[TickoverError]:
                 key, path = "run", program[1]
             else:
                 continue
-            if "{{" not in path and loaded.tree.read(f"checks/{path}") is None:
-                where = loaded.where((list_name, index, check.kind, key))
+            if "{{" in path:
+                continue
+            data, where = loaded.tree.read(f"checks/{path}"), loaded.where((list_name, index, check.kind, key))
+            if data is None:
                 have = [each.path.removeprefix("checks/") for each in loaded.tree.list("checks")]
                 near = difflib.get_close_matches(path, have, 1)
                 hint = f"did you mean `{near[0]}`?" if near else ""
                 missing.append(UsageError("definition.no_file", f"there is no checks/{path}", hint=hint, where=where))
+            elif check.kind == "command" and path.endswith(".py") and (why := unreadable(data, minor_inside())):
+                text = f"checks/{path} is no Python program: {why}"
+                missing.append(UsageError("definition.check_syntax", text, where=where))
     return missing
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tickover.app import RunRequest, Tickover
-from tickover.core.event import Fact, JournalEvent, payload
+from tickover.core.definition import Routine
+from tickover.core.event import AccountSeen, Fact, JournalEvent, payload
 from tickover.core.row import RunRow
 from tickover.sandbox.base import BackendReport
 from tickover.store.base import OUTSIDE
@@ -25,7 +26,7 @@ _record = record
 
 
 class ScriptedTickover(Tickover):
-    """Tells `script` as the journal of every run asked for, and `reports` when asked what is in force.
+    """Tells `script` as the journal of every run asked for, `reports` as what is in force, and `acting` as who acts.
 
     `requests` and `opened_with_sandbox` are what the face did. Hand `opener()` to the face.
     """
@@ -40,6 +41,8 @@ class ScriptedTickover(Tickover):
         self.requests: list[RunRequest] = []
         self.recorded: list[bool] = []
         self.opened_with_sandbox: list[bool] = []
+        self.acting: list[AccountSeen] = []
+        self.asked_who: list[Routine | None] = []
 
     async def opening(self, home: Path | None = None, *, sandbox: bool = True) -> Tickover:
         """Stand in for `Tickover.open`: opening notes what was asked, closing closes."""
@@ -55,6 +58,10 @@ class ScriptedTickover(Tickover):
             if observe is not None:
                 observe(event)
         return self.run_row(self._run)
+
+    async def who_acts(self, routine: Routine | None = None) -> list[AccountSeen]:
+        self.asked_who.append(routine)
+        return list(self.acting)
 
     async def report(self) -> list[BackendReport]:
         return self._reports

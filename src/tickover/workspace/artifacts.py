@@ -80,6 +80,13 @@ async def read_file(backend: Backend, workspace: Workspace, path: str, max_bytes
     return (await read_files(backend, workspace, {path: max_bytes}))[path]
 
 
+async def names_in(backend: Backend, workspace: Workspace, glob: str, *, timeout_s: float = 120) -> list[str]:
+    """Return the paths of the regular files that a glob names, printable. Raises as `read_files` does."""
+    lister = _Lister(ArtifactLimits(files=2000, refusals=0), [glob])
+    await collect_into(backend, workspace, lister, timeout_s=timeout_s)
+    return lister.names
+
+
 def _request(receiver: Receiver) -> dict[str, object]:
     limits = receiver.limits
     for glob in receiver.globs:
@@ -133,6 +140,18 @@ class Receiver:
         if self._end is None:
             raise FramesBroken("it ends too early")
         return self._end
+
+
+class _Lister(Receiver):
+    """Notes the names."""
+
+    def __init__(self, limits: ArtifactLimits, globs: Sequence[str]) -> None:
+        super().__init__(limits, globs)
+        self.names: list[str] = []
+
+    async def take(self, frame: Begin | Content | Refusal) -> None:
+        if isinstance(frame, Begin):
+            self.names.append(shown(frame.path)[:LONGEST_PATH])
 
 
 def _body() -> tempfile.SpooledTemporaryFile[bytes]:

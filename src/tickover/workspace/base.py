@@ -43,6 +43,8 @@ class Workspace:
     repositories: tuple[Bind, ...] = ()
     """Our mirrors at /repo/NAME.git: a checkout borrows its objects from there, so show them wherever it is shown."""
     upper: Path | None = None
+    over: Path | None = None
+    """What the agent handed over by tools, above all it wrote: a folder of files, without links."""
 
     def overlay(self) -> Overlay:
         """For the agent's sandbox: everything writable, what it writes kept under `UPPER`."""
@@ -50,8 +52,8 @@ class Workspace:
 
     def subject(self, target: str = SUBJECT) -> Overlay:
         """For a sandbox that looks at the work: the agent's writes included, read-only."""
-        top = () if self.upper is None else (self.upper,)
-        return Overlay(target, (*self.lowers, *top), None)
+        tops = (each for each in (self.upper, self.over) if each is not None)
+        return Overlay(target, (*self.lowers, *tops), None)
 
     def before(self, target: str) -> Overlay:
         """For a sandbox that looks at what was there before the agent, read-only."""

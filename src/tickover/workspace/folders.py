@@ -35,7 +35,7 @@ class Folders:
     def __init__(self, data: Path, backend: Backend) -> None:
         self.data = Path(os.path.realpath(data))
         self.shelf = Shelf(self.data / "layers" / "folders")
-        self._backend = backend
+        self.backend = backend
 
     async def ground(self) -> Held:
         """Return an empty folder, to stand at the bottom of a workspace without repositories."""
@@ -117,7 +117,7 @@ class Folders:
             shown = ((frames, _FRAMES), (written, _WRITTEN))
             binds = tuple(Bind(source, target) for source, target in shown if source is not None)
             overlay = Overlay(_TREE, lowers or (self._nothing(),), "shaped")
-            async with ran(self._backend, "reshape", request, overlays=(overlay,), binds=binds, sealable=True) as ended:
+            async with ran(self.backend, "reshape", request, overlays=(overlay,), binds=binds, sealable=True) as ended:
                 did = json.loads(ended.stdout)
                 if lowers and not did["removed"] and not did["written"]:
                     return {"bytes": 0}

@@ -2,10 +2,11 @@
 
 usage: python3 -I acp.py ACP.json
 
-ACP.json: {argv, cwd, prompt (a file), bell (a command), servers: {NAME: URL}}; those are MCP servers. Messages are
-JSON-RPC 2.0, a line each, on the agent's stdin and stdout; its stderr is ours
-(https://agentclientprotocol.com/protocol/overview). What is said on stdout are the lines of `loop.py`: servers, ready,
-text, call, result, returned, end. The agent may do what it asks to do: the sandbox and the gateway are what holds.
+ACP.json: {argv, cwd, prompt (a file), bell (a command), servers: {NAME: URL}, own: {NAME: URL}}; those are MCP
+servers, and an agent that speaks to none over HTTP does without our own. Messages are JSON-RPC 2.0, a line each, on the
+agent's stdin and stdout; its stderr is ours (https://agentclientprotocol.com/protocol/overview). What is said on stdout
+are the lines of `loop.py`: servers, ready, text, call, result, returned, end. The agent may do what it asks to do: the
+sandbox and the gateway are what holds.
 Exits with 0 if its turn ended by itself, else 1.
 """
 
@@ -150,17 +151,17 @@ def permitted(options: Any) -> dict[str, str]:
     return {"outcome": "cancelled"}
 
 
-def offered(hello: dict[str, Any], servers: dict[str, str]) -> list[dict[str, Any]]:
+def offered(hello: dict[str, Any], servers: dict[str, str], own: dict[str, str]) -> list[dict[str, Any]]:
     """Return the MCP servers as a session is told of them, and say whether the agent can speak to them at all."""
-    if not servers:
-        return []
     able = hello.get("agentCapabilities")
     kinds = able.get("mcpCapabilities") if isinstance(able, dict) else None
     if not isinstance(kinds, dict) or kinds.get("http") is not True:
-        say(tickover="servers", states=dict.fromkeys(servers, "the agent speaks to no MCP server over HTTP"))
+        if servers:
+            say(tickover="servers", states=dict.fromkeys(servers, "the agent speaks to no MCP server over HTTP"))
         return []
-    say(tickover="servers", states=dict.fromkeys(servers, "connected"))
-    return [{"type": "http", "name": name, "url": url, "headers": []} for name, url in servers.items()]
+    if servers:
+        say(tickover="servers", states=dict.fromkeys(servers, "connected"))
+    return [{"type": "http", "name": name, "url": url, "headers": []} for name, url in {**own, **servers}.items()]
 
 
 def work(client: Client, task: dict[str, Any]) -> None:
@@ -171,7 +172,7 @@ def work(client: Client, task: dict[str, Any]) -> None:
     hello = client.ask("initialize", protocolVersion=1, clientCapabilities=able)
     if hello.get("protocolVersion") != 1:
         raise StopError("error", f"the agent speaks version {str(hello.get('protocolVersion'))[:20]}, not 1")
-    servers = offered(hello, task.get("servers", {}))
+    servers = offered(hello, task.get("servers", {}), task.get("own", {}))
     session = client.ask("session/new", cwd=task["cwd"], mcpServers=servers).get("sessionId")
     info = hello.get("agentInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""

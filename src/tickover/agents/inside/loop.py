@@ -3,11 +3,11 @@
 usage: python3 -I loop.py LOOP.json
 
 LOOP.json: {wire: "anthropic" | "openai", url, model, system, prompt (a file), cwd, schema, bell (argv), servers: {NAME:
-URL}}; those are MCP servers. Every line on stdout is one JSON object: {"tickover": "servers", states}, {"tickover":
-"ready", model, tools}, {"tickover": "text", text}, {"tickover": "call", id, tool, arguments}, {"tickover": "result",
-id, ok, text}, {"tickover": "usage", input, output}, {"tickover": "retry", status}, {"tickover": "returned", text}, at
-last {"tickover": "end", why, message, status}. `why` is done, turns, refused, length, error. Exits with 0 for done,
-else 1. A tool may write such lines itself; nobody believes them.
+URL}, own: {NAME: URL}}; those are MCP servers, the tools of `own` keep their names. Every line on stdout is one JSON
+object: {"tickover": "servers", states}, {"tickover": "ready", model, tools}, {"tickover": "text", text}, {"tickover":
+"call", id, tool, arguments}, {"tickover": "result", id, ok, text}, {"tickover": "usage", input, output}, {"tickover":
+"retry", status}, {"tickover": "returned", text}, at last {"tickover": "end", why, message, status}. `why` is done,
+turns, refused, length, error. Exits with 0 for done, else 1. A tool may write such lines itself; nobody believes them.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Tools:
         self.handed_in = task.get("schema") is None
         self.remote: dict[str, Any] = {}
 
-    def connect(self, servers: dict[str, str]) -> dict[str, str]:
+    def connect(self, servers: dict[str, str], *, own: bool = False) -> dict[str, str]:
         """Learn the tools of these MCP servers; return how each connected."""
         sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         mcp: Any = importlib.import_module("mcp_client")  # it lies beside us, and only where there are servers
@@ -144,7 +144,7 @@ class Tools:
             except (mcp.McpError, KeyError, TypeError, AttributeError) as error:
                 states[name] = f"failed: {error}"[:500]
             for tool, says, schema in server.tools:
-                known = mcp.named(name, tool)
+                known = tool if own else mcp.named(name, tool)
                 self.remote[known] = (server, tool)
                 self.defined[known] = (says, schema)
         return states
@@ -387,6 +387,8 @@ def work(task: dict[str, Any]) -> None:
     tools = Tools(task)
     if task.get("servers"):
         say(tickover="servers", states=tools.connect(task["servers"]))
+    if task.get("own"):
+        tools.connect(task["own"], own=True)
     wire: Any = {"anthropic": Anthropic, "openai": OpenAI}[task["wire"]](task, tools, prompt)
     url = task["url"].rstrip("/") + wire.path
     say(tickover="ready", model=task["model"], tools=list(tools.defined))

@@ -49,7 +49,7 @@ class Faces:
             if asked.method == "GET":
                 return await self._get(face, session, asked)
         except RpcError as error:
-            return _error(face.denied(error, asked.method), _STATUS.get(error.reason, 400))
+            return failure(face.denied(error, asked.method), _STATUS.get(error.reason, 400))
         if asked.method == "DELETE":
             await face.end(session)
             return InternalAnswer(200)
@@ -69,15 +69,12 @@ class Faces:
             return InternalAnswer(409) if refusal.code == _CONFLICT else _no_method("POST, DELETE")
         except Refusal as refusal:
             error = RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason)
-            return _error(error, refusal.status)
+            return failure(error, refusal.status)
         return InternalAnswer(200, _unasked(heard), _EVENTS)
 
     async def _post(self, face: Face, asked: InternalRequest) -> InternalAnswer:
         """Take one message. Raises RpcError for one that is none."""
-        kind, coded = asked.fields.all("content-type"), asked.fields.tokens("content-encoding")
-        if len(kind) != 1 or not _JSON.fullmatch(kind[0].strip()) or any(each != "identity" for each in coded):
-            raise RpcError(INVALID_REQUEST, "mcp_encoding", "a message is application/json in UTF-8, not coded")
-        said = read_message(asked.body)
+        said = read_post(asked)
         if isinstance(said, Asked) and said.method == "initialize" and said.id is not None:
             if _SESSION in asked.fields:
                 says = "`initialize` begins a session, and this is one"
@@ -85,8 +82,8 @@ class Faces:
             try:
                 session, answer = await face.initialize(said)
             except Refusal as refusal:
-                return _error(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
-            return _document(answer, Fields([(_SESSION, session.name)]))
+                return failure(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
+            return document(answer, Fields([(_SESSION, session.name)]))
         session = self._session(face, asked)
         _agreed(asked)
         if isinstance(said, Answered):
@@ -105,6 +102,14 @@ class Faces:
         return session
 
 
+def read_post(asked: InternalRequest) -> Asked | Answered:
+    """Read the one message of a POST. Raises RpcError."""
+    kind, coded = asked.fields.all("content-type"), asked.fields.tokens("content-encoding")
+    if len(kind) != 1 or not _JSON.fullmatch(kind[0].strip()) or any(each != "identity" for each in coded):
+        raise RpcError(INVALID_REQUEST, "mcp_encoding", "a message is application/json in UTF-8, not coded")
+    return read_message(asked.body)
+
+
 async def _answered(heard: AsyncGenerator[Message, None], *, streams: bool) -> InternalAnswer:
     """Answer by a document where the answer comes first, else by events."""
     try:
@@ -113,14 +118,14 @@ async def _answered(heard: AsyncGenerator[Message, None], *, streams: bool) -> I
             first = await anext(heard)
     except RpcError as error:
         await heard.aclose()
-        return _error(error, 200)
+        return failure(error, 200)
     except BaseException:
         await heard.aclose()
         raise
     if "method" in first:
         return InternalAnswer(200, _events(first, heard), _EVENTS)
     await heard.aclose()
-    return _document(first)
+    return document(first)
 
 
 async def _events(first: Message, heard: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
@@ -156,11 +161,12 @@ def _event(message: Message) -> bytes:
     return b"event: message\ndata: " + written(message) + b"\n\n"
 
 
-def _document(message: Message, more: Fields = Fields()) -> InternalAnswer:  # noqa: B008 - it never changes
+def document(message: Message, more: Fields = Fields()) -> InternalAnswer:  # noqa: B008 - it never changes
+    """Answer by one JSON document."""
     return InternalAnswer(200, written(message), Fields([("content-type", "application/json"), *more]))
 
 
-def _error(error: RpcError, status: int) -> InternalAnswer:
+def failure(error: RpcError, status: int) -> InternalAnswer:
     """Return an error as JSON-RPC has it. One that is a decision of ours says so in a header, too."""
     fields = [("content-type", "application/json")]
     if error.code == DENIED or status != 200:
