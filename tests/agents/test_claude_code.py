@@ -163,6 +163,16 @@ def test_a_connector_without_tools() -> None:
     assert codes(parser.feed("stdout", init)) == ["connector_without_tools"]
 
 
+def test_a_result_is_heard_wherever_its_type_stands() -> None:
+    """Claude Code 2.1.331 writes other keys before it."""
+    last = (
+        b'{"duration_api_ms":235,"is_error":false,"num_turns":2,"subtype":"success","result":"Done.","type":"result"}\n'
+    )
+    parser = ClaudeAgent().parser(TASK)
+    facts = [*parser.feed("stdout", b'{"type":"system","subtype":"init"}\n' + last), *parser.finish(AgentExit(0))]
+    assert (ending(facts).status, ending(facts).said) == ("completed", "success")
+
+
 def test_a_flood_of_good_lines_fills_no_journal() -> None:
     line = (
         json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": "x" * 100}]}}).encode()

@@ -34,7 +34,7 @@ class Told(ScriptedTickover):
     note = CanaryNote(build="codex@1.1.0", key="k", finished=True, cases=(WORSE,))
 
     async def canary(self, build: str, routine: str | None, most: int, told: Callable[[Case], None]) -> CanaryNote:
-        self.was_asked = (build, routine, most)
+        self.wished = (build, routine, most)
         for case in self.note.cases:
             told(case)
         return self.note
@@ -48,7 +48,7 @@ def told(home: Path) -> Told:
 def test_a_page(told: Told, cli: Cli) -> None:
     shown = cli("agent", "canary", "codex@1.1.0", "--routine", "digest", "--runs", "3", obj=told.opening)
     assert shown.exit_code == 5, shown.output
-    assert told.was_asked == ("codex@1.1.0", "digest", 3)
+    assert told.wished == ("codex@1.1.0", "digest", 3)
     assert told.opened_with_sandbox == [True]
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert "✘ worse run-1 digest codex@1.0.0 2/2 → 1/2 0 → 1 4 → 3 3 0 → 1 completed → failed" in lines, shown.stdout

@@ -11,10 +11,18 @@ import pytest
 from tickover.core.admission import Caps
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.errors import DefinitionErrors, NotFoundError, UsageError
-from tickover.core.event import AttemptFinished, Fact, ReceiptBegun, ReceiptEnded
+from tickover.core.event import (
+    AgentStarted,
+    AttemptFinished,
+    ConnectionDenied,
+    Fact,
+    ReceiptBegun,
+    ReceiptEnded,
+)
 from tickover.core.finding import FindingCode
-from tickover.core.receipt import Begun, Ended
+from tickover.core.receipt import Begun, Ended, Identity
 from tickover.core.status import Execution, Outcome
+from tickover.core.wanted import RequiredTool
 from tickover.core.wish import Enqueued, Wish
 from tickover.testing.clock import START
 from tickover.testing.server import FAILED, VERIFIED, ToldServer
@@ -381,6 +389,30 @@ async def test_after_a_crash_a_write_without_an_answer_is_not_made_again(
     row = told.row(run)
     assert row.execution is (Execution.COMPLETED if again else Execution.LOST)
     assert row.attempt == 1 + again
+
+
+async def test_a_required_tool_that_was_denied_fails_a_run_that_is_settled_after_a_crash(told: ToldServer) -> None:
+    tool = RequiredTool(
+        connector="slack", tool="post_message", method="POST", host="a.test", port=443, path="/post", rules=("may[0]",)
+    )
+    denied = ConnectionDenied(
+        identity=Identity.AGENT, host="a.test", port=443, code="max", says="1 left already", method="POST", path="/post"
+    )
+    told.push("")
+    outcomes = {}
+    stories: dict[str, list[Fact]] = {"denied": [denied], "let through": [write(1), answer(1, "answered", 200), denied]}
+    for name, facts in stories.items():
+        run = wish(told, key=name).run
+        told.leave_open(run, *facts, started=AgentStarted(required=(tool,)))
+        async with told.up():
+            pass
+        row = told.row(run)
+        found = [each.finding.code for each in row.findings if each.finding.required]
+        outcomes[name] = (row.execution, row.outcome, found)
+    assert outcomes == {
+        "denied": (Execution.LOST, Outcome.FAILED, [FindingCode.REQUIRED_MISSING]),
+        "let through": (Execution.LOST, Outcome.UNVERIFIED, []),
+    }
 
 
 async def test_without_retries_a_lost_run_ends(told: ToldServer) -> None:

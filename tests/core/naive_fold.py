@@ -41,6 +41,7 @@ def naive_fold(events: list[Raw]) -> Raw:
         "started": known[starts[0]]["at"] if starts else None,
         "finished": seal["at"] if seal else None,
         "agent_started": any(event["type"] == "agent_started" for event in known),
+        "required": next((e["data"]["required"] for e in reversed(known) if e["type"] == "agent_started"), []),
         "attempts": [naive_attempt(chunk, number) for number, chunk in enumerate(tries, start=1)],
         "retry_at": retry[-1]["data"].get("at") if retry else None,
         "cancel_requested_by": first_data(known, "cancel_requested").get("by"),

@@ -66,7 +66,7 @@ def then(*told: Fact, left_out: int = 0) -> RunRow:
 
 
 def now(*told: Fact, **more: object) -> Comparison:
-    return beside(then(), *(told or (check(PASS),)), **more)
+    return beside(then(), *(told or (check(PASS),)), **more)  # type: ignore[arg-type]
 
 
 def beside(before: RunRow, *told: Fact, name: str = "now", **more: object) -> Comparison:

@@ -31,7 +31,7 @@ class ClaudeParser:
     """Reads one run of the CLI."""
 
     def __init__(self, output_limit: int, *, schema: bool = False, offers: tuple[Offer, ...] = ()) -> None:
-        self._lines = JsonLines(b'{"type"', self._take, output_limit)
+        self._lines = JsonLines(b"{", self._take, output_limit)
         self._schema = schema
         self._offers = offers
         self._tools = ToolBook(offers)

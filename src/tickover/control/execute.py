@@ -29,7 +29,7 @@ from tickover.control.network import Ways
 from tickover.control.prepare import Prepared, prepare, resolve
 from tickover.control.record import Observer, Recorder
 from tickover.control.recording import Taping
-from tickover.control.required import tools_missing
+from tickover.control.required import missing
 from tickover.control.settle import finish, settle
 from tickover.control.verify import Judge
 from tickover.control.walk import Walk
@@ -45,14 +45,15 @@ from tickover.core.event import (
     RunSkipped,
     VerdictReached,
 )
-from tickover.core.finding import Finding, FindingCode, found
+from tickover.core.finding import FindingCode, found
 from tickover.core.gate import repaired
 from tickover.core.outside import findings_outside, unknown_writes
-from tickover.core.required import required_missing
+from tickover.core.required import required_of
 from tickover.core.retry import Retry, RetryPolicy, Stop, decide_retry
 from tickover.core.row import RunRow
 from tickover.core.status import Execution, Outcome, Phase
 from tickover.core.verdict import decide
+from tickover.core.wanted import RequiredTool
 from tickover.store.base import StaleFenceError
 
 T = TypeVar("T")
@@ -127,8 +128,9 @@ class Attempt:
             try:
                 assert self.judge is not None
                 async with self.walk.timed(Phase.AGENT):
+                    required = await self._required()
                     worked = await work(
-                        self.accepted, prepared, self.record, self.kept, self.ways, teardown, self.judge
+                        self.accepted, prepared, self.record, self.kept, self.ways, teardown, self.judge, required
                     )
             except (TickoverError, OSError) as error:
                 if self.record.row().attempts[-1].agent_started:
@@ -197,7 +199,8 @@ class Attempt:
             ended = found(FindingCode.AGENT_ENDED_BADLY, f"the agent's process ended as `{row.execution}`")
             await self.record.add(FindingReported.of(ended))
             row = self.record.row()
-        unasked = [*findings_outside(row, self.routine), *repaired(row), *await self._required(row)]
+        lacking = await asyncio.to_thread(missing, self.house.store.journal, row)
+        unasked = [*findings_outside(row, self.routine), *repaired(row), *lacking]
         await self.record.add(*map(FindingReported.of, unasked))
         row = self.record.row()
         verdict = decide(
@@ -217,16 +220,12 @@ class Attempt:
         await self.record.add(reached)
         return verdict.outcome
 
-    async def _required(self, row: RunRow) -> list[Finding]:
-        """Find the tools that the routine requires and the agent did not have: of services, and of MCP servers."""
+    async def _required(self) -> tuple[RequiredTool, ...]:
+        """Return the tools that the routine requires: of services, and of MCP servers."""
         if not any(each.required for each in self.routine.connectors.values()):
-            return []
+            return ()
         instance = await asyncio.to_thread(self.house.instance)
-        services = required_missing(row, self.routine, instance.connectors)
-        if any(each.code is FindingCode.REQUIRED_MISSING for each in row.findings_of_attempt()):
-            return [*services]
-        journal, servers = self.house.store.journal, self.ways.agent.servers
-        return [*services, *await asyncio.to_thread(tools_missing, journal, self.record.run, self.number, servers)]
+        return required_of(self.routine, instance.connectors, self.ways.agent.servers)
 
     async def _again(self, cause: Cause | None, outcome: Outcome) -> Retry | None:
         retry = self.routine.retry

@@ -22,7 +22,7 @@ class Recorder:
         self.run = lease.run
         self.lease = lease
         self.attempt = 0
-        self._journal = journal
+        self.journal = journal
         self._runs = runs
         self.fence = lease.fence
         self._observe = observe
@@ -35,7 +35,7 @@ class Recorder:
             return
         events = [{"type": fact.type, **payload(fact)} for fact in facts]
         async with self._order:
-            await asyncio.to_thread(self._journal.append, self.run, self.fence, events, attempt=self.attempt)
+            await asyncio.to_thread(self.journal.append, self.run, self.fence, events, attempt=self.attempt)
         self.tell()
 
     def tell(self) -> None:
@@ -43,7 +43,7 @@ class Recorder:
         observe, self._observe = self._observe, None  # one that raises is not called again
         if observe is None:
             return
-        while fresh := self._journal.read(self.run, self._seen):
+        while fresh := self.journal.read(self.run, self._seen):
             for event in fresh:
                 self._seen = event.seq
                 observe(event)

@@ -12,9 +12,11 @@ from typing import Final
 
 from tickover.core.event import AttemptStarted, ConnectionDenied, Fact, ModelCalled, ReceiptBegun, ReceiptEnded, decode
 from tickover.core.finding import Finding, FindingCode, found
-from tickover.core.mcp import LIST, PATH, SCHEME, McpServer
+from tickover.core.mcp import LIST, PATH, SCHEME
 from tickover.core.own_tools import SERVER
 from tickover.core.receipt import Identity
+from tickover.core.required import required_missing
+from tickover.core.row import RunRow
 from tickover.store.base import Journal
 
 _DEFERRING: Final = frozenset({"exec", "tool_search", "ToolSearch"})
@@ -23,9 +25,19 @@ _OURS: Final = re.compile(rf"(?:^|[^A-Za-z0-9]){SERVER}[^A-Za-z0-9]")
 """In the name of a tool of the run's own, as a model is told it."""
 
 
-def tools_missing(journal: Journal, run: str, attempt: int, servers: Sequence[McpServer]) -> list[Finding]:
-    """Find the required tools that were not offered to the model, or only ever refused, in an attempt."""
-    wanted = [(server.name, tool) for server in servers for tool in server.required]
+def missing(journal: Journal, row: RunRow) -> list[Finding]:
+    """Find the tools that the routine requires and the last attempt's agent did not have, save what was found already.
+
+    Of an MCP server's tools the agent's own adapter may have found it before; then nothing is found twice.
+    """
+    there = {each.message for each in row.findings_of_attempt() if each.code is FindingCode.REQUIRED_MISSING}
+    services = [each for each in required_missing(row) if each.message not in there]
+    wanted = [(each.connector, each.tool) for each in row.required if each.of_server]
+    return services if there else [*services, *tools_missing(journal, row.id, row.attempt, wanted)]
+
+
+def tools_missing(journal: Journal, run: str, attempt: int, wanted: Sequence[tuple[str, str]]) -> list[Finding]:
+    """Find the tools (server, tool) that were not offered to the model, or only ever refused, in an attempt."""
     if not wanted:
         return []
     offered: set[str] | None = None

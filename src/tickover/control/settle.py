@@ -6,7 +6,10 @@ silently forgotten, and never called green for what nobody saw.
 
 from __future__ import annotations
 
+import asyncio
+
 from tickover.control.record import Recorder
+from tickover.control.required import missing
 from tickover.core.cause import Cause, CauseCode
 from tickover.core.event import AttemptFinished, FindingReported, RunFinished, VerdictReached
 from tickover.core.evidence import CheckId, EvidenceClass
@@ -57,7 +60,9 @@ async def judge_left(record: Recorder, contract: Contract | None = None) -> None
 
     Where the routine's own contract is not at hand, what the journal knows of it must do.
     """
-    await record.add(*map(FindingReported.of, (*findings_outside(record.row()), *repaired(record.row()))))
+    row = record.row()
+    lacking = await asyncio.to_thread(missing, record.journal, row)
+    await record.add(*map(FindingReported.of, (*findings_outside(row), *repaired(row), *lacking)))
     row = record.row()
     verdict = decide(
         contract or _contract(row),

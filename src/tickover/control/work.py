@@ -34,6 +34,7 @@ from tickover.core.metering import Budget
 from tickover.core.own_tools import URL
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, Execution, Phase
+from tickover.core.wanted import RequiredTool
 from tickover.sandbox.base import Exit, Sandbox, SandboxSpec
 from tickover.workspace.base import UPPER, Workspace
 
@@ -62,6 +63,7 @@ async def work(
     ways: Ways,
     teardown: AsyncExitStack,
     judge: Judge,
+    required: tuple[RequiredTool, ...],
 ) -> Worked:
     """Run the agent to its end, whatever that is."""
     routine = accepted.routine
@@ -113,7 +115,7 @@ async def work(
     teardown.push_async_callback(sandbox.destroy)
     still.watch(sandbox)
     started = _started(prepared, spec, in_force(ways.agent), ways.agent.budget)
-    await record.add(started, AgentStarted(build=prepared.resolved.build))
+    await record.add(started, AgentStarted(build=prepared.resolved.build, required=required))
     parser = agent.parser(task)
     reader = asyncio.create_task(_read(sandbox, parser, record, dog))
     flusher = asyncio.create_task(_flush(reader, parser, record))

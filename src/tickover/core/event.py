@@ -18,6 +18,7 @@ from tickover.core.finding import Finding, FindingCode
 from tickover.core.price import Tokens
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
+from tickover.core.wanted import RequiredTool
 
 Scalar: TypeAlias = str | int | float | bool
 
@@ -141,6 +142,7 @@ class AccountSeen(_Fact):
 class AgentStarted(_Fact):
     type: Literal["agent_started"] = "agent_started"
     build: str = ""
+    required: tuple[RequiredTool, ...] = ()
 
 
 class AgentReady(_Fact):

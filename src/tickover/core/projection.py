@@ -155,7 +155,8 @@ def _(fact: AccountSeen, row: RunRow, at: float) -> dict[str, Any]:
 def _(fact: AgentStarted, row: RunRow, at: float) -> dict[str, Any]:
     del at
     build = fact.build or row.agent_build
-    return {"agent_started": True, "agent_build": build, **_last_attempt(row, agent_started=True)}
+    started = _last_attempt(row, agent_started=True)
+    return {"agent_started": True, "agent_build": build, "required": fact.required, **started}
 
 
 @changes_of.register

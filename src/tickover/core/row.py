@@ -10,6 +10,7 @@ from tickover.core.evidence import CheckFact, CheckId, CheckResult, Said
 from tickover.core.finding import Finding
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, ClaimStatus, Execution, Outcome, Phase
+from tickover.core.wanted import RequiredTool
 
 
 class _Row(BaseModel):
@@ -242,6 +243,7 @@ class RunRow(_Row):
     evidence: tuple[CheckFact, ...] = ()
     findings: tuple[FindingRow, ...] = ()
     claim: ClaimRow | None = None
+    required: tuple[RequiredTool, ...] = ()
     sandbox: SandboxRow | None = None
     layer: LayerRow | None = None
     artifacts: tuple[ArtifactRow, ...] = ()

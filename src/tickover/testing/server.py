@@ -90,14 +90,16 @@ class ToldServer:
     def row(self, run: str) -> RunRow:
         return RunRow.model_validate(self.store.runs.get(run).row)
 
-    def leave_open(self, run: str, *more: Fact, before: Sequence[Fact] = ()) -> None:
+    def leave_open(
+        self, run: str, *more: Fact, before: Sequence[Fact] = (), started: AgentStarted | None = None
+    ) -> None:
         """Write what a server that was killed had written: an attempt under way, its lease not given back.
 
         `before` and `more` are facts before and after the agent's start.
         """
         self.store.queue.claim(run, 8, self.clock.now())
         lease = self.store.leases.acquire(run, _GONE, 30)
-        facts = [AttemptStarted(attempt=1), *before, AgentStarted(), *more]
+        facts = [AttemptStarted(attempt=1), *before, started or AgentStarted(), *more]
         events = [{"type": fact.type, **payload(fact)} for fact in facts]
         self.store.journal.append(run, lease.fence, events, attempt=1)
 
