@@ -419,8 +419,7 @@ class Tickover:
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
-        routine = self.routine_at(folder)
-        place = place_of(self.home, str(folder))
+        routine, place = self.routine_at(folder), place_of(self.home, str(folder))
         granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == place}
         found = change(asks_of(routine, self.secrets.instance()), granted)
         gone = tuple(granted[digest].says for digest in found.gone)
