@@ -195,9 +195,7 @@ class Tickover:
             self._events.close()
         self.store.close()
 
-    def _house(self, *, sandbox: bool = True) -> House:
-        if self.backend is None and sandbox:
-            raise RuntimeError("opened without a sandbox")
+    def _house(self) -> House:
         return House(
             data=self.home,
             owner=this_process(),
@@ -409,7 +407,7 @@ class Tickover:
 
     async def who_acts(self, routine: Routine | None = None) -> list[AccountSeen]:
         """Ask services now as whom a routine acts there, or any routine of this instance. Needs no sandbox."""
-        return await who_acts(self._house(sandbox=False), routine)
+        return await who_acts(self._house(), routine)
 
     def _callbacks(self) -> dict[str, Posting]:
         instance = load_instance(self.home)
@@ -421,12 +419,11 @@ class Tickover:
 
     def grants_of(self, folder: Path) -> GrantView:
         """Compare what a routine asks for with what it was granted. Raises DefinitionErrors."""
-        pushed, routine = is_pushed(self.home, folder), self.routine_at(folder)
-        place = place_of(self.home, str(folder))
+        routine, place = self.routine_at(folder), place_of(self.home, str(folder))
         granted = {each.digest: each for each in self.store.grants.current(routine.name) if each.folder == place}
         found = change(asks_of(routine, self.secrets.instance()), granted)
         gone = tuple(granted[digest].says for digest in found.gone)
-        version = folder.parents[1].name if pushed else ""
+        version = folder.parents[1].name if is_pushed(self.home, folder) else ""
         return GrantView(routine.name, folder, found.new, found.kept, gone, version)
 
     def pushed_folder(self, name: str) -> Path:
