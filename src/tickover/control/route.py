@@ -213,8 +213,9 @@ class Router:
             if case.pull is not None and isinstance(paths, TickoverError):
                 outcomes.append(Outcome(case.ends("failed", paths.code, paths.message)))
                 continue
-            known = case.pull is not None and paths is not None
-            full = await asyncio.to_thread(self._judged, record, case.target, body, document, paths) if known else case
+            full = case
+            if case.pull is not None and paths is not None and not isinstance(paths, TickoverError):
+                full = await asyncio.to_thread(self._judged, record, case.target, body, document, paths)
             outcomes.append(await self._decide(full))
         await asyncio.to_thread(self._events.decide, record.event, outcomes, name=record.name)
         self._forget(record.event)
