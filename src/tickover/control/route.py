@@ -213,9 +213,10 @@ class Router:
             if case.pull is not None and isinstance(paths, TickoverError):
                 outcomes.append(Outcome(case.ends("failed", paths.code, paths.message)))
                 continue
-            if case.pull is not None and not isinstance(paths, TickoverError | None):
-                case = await asyncio.to_thread(self._judged, record, case.target, body, document, paths)  # noqa: PLW2901
-            outcomes.append(await self._decide(case))
+            full = case
+            if case.pull is not None and paths is not None and not isinstance(paths, TickoverError):
+                full = await asyncio.to_thread(self._judged, record, case.target, body, document, paths)
+            outcomes.append(await self._decide(full))
         await asyncio.to_thread(self._events.decide, record.event, outcomes, name=record.name)
         self._forget(record.event)
         return True
