@@ -19,7 +19,9 @@ from typing import Any, Final, NamedTuple, Self
 from tickover.control.access import Access
 from tickover.control.aftermath import Aftermath
 from tickover.control.backfill import Backfill
+from tickover.control.canary import Canary
 from tickover.control.caps import CapsBook
+from tickover.control.changed_paths import AskPaths, asking
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
@@ -49,6 +51,7 @@ from tickover.control.vault import StoreVault
 from tickover.core.account import Accounts
 from tickover.core.admission import Caps, by_hand, needs
 from tickover.core.callback import Posting, postings
+from tickover.core.canary import CanaryNote, Case
 from tickover.core.comparison import Comparison
 from tickover.core.definition import Routine
 from tickover.core.errors import NotFoundError, UsageError
@@ -255,12 +258,7 @@ class Tickover:
         if (refusal := by_hand(loaded.routine.limits, counts)) is not None:
             return await refuse(house, accepted, refusal, observe)
 
-        def cancellable(cancel: Callable[[], None]) -> None:
-            self._cancel = cancel
-            if self._cancel_wished:
-                cancel()
-
-        return await execute(house, accepted, observe, cancellable)
+        return await execute(house, accepted, observe, self._cancellable)
 
     async def replay(self, run: str, *, build: str | None = None, observe: Observer | None = None) -> Comparison:
         """Replay a recorded run offline, at another `build` (NAME@VERSION) of its agent if given.
@@ -271,16 +269,20 @@ class Tickover:
         def load(name: str, version: str) -> tuple[Loaded, str]:
             return self.registry.loaded(name, version), str(self.registry.folder(name, version))
 
-        def cancellable(cancel: Callable[[], None]) -> None:
-            self._cancel = cancel
-            if self._cancel_wished:
-                cancel()
-
-        original = self.run_row(run)
         return await replay(
-            self._house(), original, load, random=secrets.token_hex, build=build, observe=observe,
-            cancellable=cancellable,
+            self._house(), self.run_row(run), load, random=secrets.token_hex, build=build, observe=observe,
+            cancellable=self._cancellable,
         )  # fmt: skip
+
+    async def canary(self, build: str, routine: str | None, most: int, told: Callable[[Case], None]) -> CanaryNote:
+        """Compare a build on the newest `most` recorded runs. Raises UsageError for what is none, SetupFailed."""
+        install, stopped = partial(self.install, build), lambda: self._cancel_wished
+        return await Canary(self._house(), build, install, self.replay, time.time, stopped, told).compare(routine, most)
+
+    def _cancellable(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+        if self._cancel_wished:
+            cancel()
 
     def _possible(self, loaded: Loaded, routine: Routine) -> None:
         """Raise DefinitionErrors for a host, credential or connector that this instance can never give a run."""
@@ -368,6 +370,10 @@ class Tickover:
             opened=lambda errand: github(self._house(), self.secrets.instance(), errand),
             clock=time.time,
         )
+
+    def changed_paths(self) -> AskPaths:
+        """Return who asks GitHub which files a pull request changes."""
+        return asking(lambda errand: github(self._house(), self.secrets.instance(), errand))
 
     def backfill(self, targets: Callable[[], Sequence[Target]]) -> Backfill:
         """Return who looks for deliveries of GitHub that never arrived. `targets` are the triggers of all routines."""

@@ -1,7 +1,8 @@
 """Agent builds: a CLI of one exact version, installed once by npm in a sandbox, kept as a sealed root layer.
 
 DATA/agents/NAME@VERSION.json says that a version was installed here. The layer itself lies on a shelf like a setup's;
-one that is gone is installed again. Nothing of an agent is ever installed on the host.
+one that is gone is installed again. Nothing of an agent is ever installed on the host. What `agent canary` found of a
+build is a note of its own (canaries.py): a routine that pins no version never gets one that was found worse.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Final
 
 from tickover.agents.base import Package
+from tickover.core.canary import CanaryNote
 from tickover.core.errors import UsageError
 from tickover.sandbox.base import Backend, ResourceLimits
 from tickover.workspace.base import TrustedFile
+from tickover.workspace.canaries import Canaries
 from tickover.workspace.folders import Folders
 from tickover.workspace.layer import Layers, Setup, host_base
 from tickover.workspace.shelf import Held, Shelf
@@ -44,12 +47,22 @@ npm install --prefix {prefix} {words}
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A version of an agent that was installed on this machine. `bytes` is what its layer takes."""
+    """A version of an agent that was installed on this machine. `bytes` is what its layer takes.
+
+    `canary` is what was found of exactly this layer, None if nobody compared it.
+    """
 
     agent: str
     version: str
     installed_at: float
     bytes: int
+    key: str = ""
+    canary: CanaryNote | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a routine that pins no version does not get it."""
+        return self.canary is not None and self.canary.held
 
     def __str__(self) -> str:
         return f"{self.agent}@{self.version}"
@@ -62,6 +75,7 @@ class Builds:
         self._data = Path(os.path.realpath(data))
         self._notes = self._data / "agents"
         self._backend = backend
+        self.canaries = Canaries(self._notes)
 
     def installed(self, agent: str = "") -> list[Build]:
         """List what was installed, by agent and the newest version first."""
@@ -69,19 +83,24 @@ class Builds:
         for path in self._notes.glob("*@*.json") if self._notes.is_dir() else ():
             name, _, version = path.name.removesuffix(".json").partition("@")
             if not agent or name == agent:
-                note = json.loads(path.read_text())
-                found.append(Build(name, version, note["installed_at"], note["bytes"]))
+                note, canary = json.loads(path.read_text()), self.canaries.get(f"{name}@{version}")
+                if canary is not None and canary.key not in {"", note["key"]}:  # it was of other packages
+                    canary = None
+                found.append(Build(name, version, note["installed_at"], note["bytes"], note["key"], canary))
         found.sort(key=lambda build: _order(build.version), reverse=True)
         return sorted(found, key=lambda build: build.agent)
 
     def version(self, agent: str, pinned: str | None) -> str:
-        """Return the version to use: the pinned one, or the newest that is installed. Raises UsageError."""
+        """Return the version to use: the pinned one, else the newest installed that is not held. Raises UsageError."""
         if pinned is not None:
             return checked(agent, pinned)
         if not (found := self.installed(agent)):
             text = f"no build of `{agent}` is installed, and the routine pins none"
             raise UsageError("agent.not_installed", text, hint=f"tickover agent install {agent}@VERSION")
-        return found[0].version
+        if (usable := next((each for each in found if not each.held), None)) is None:
+            text = f"`tickover agent canary` found every installed build of `{agent}` worse, or did not finish"
+            raise UsageError("agent.held", text, hint=f"pin one (`agent: {agent}@VERSION`), or compare it again")
+        return usable.version
 
     def find(self, agent: str, version: str) -> Held | None:
         """Return the layer of a version that is installed, or None."""
