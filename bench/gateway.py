@@ -2,7 +2,7 @@
 
     python bench/gateway.py [--quick] [--only NAME ...] [--peers FOLDER]
 
-One origin, one client, all on loopback; ours turns asyncio's loop, and uvloop's where it says so.
+One origin, one client, all on loopback; ours turns the usual loop, uvloop's, and asyncio's where it says so.
 Peers are measured if their programs are there (on PATH, or below --peers: bin/tinyproxy, sbin/squid, bin/envoy,
 bin/srt, bin/mitmdump); one that is absent is a line that says so. CPU is that of the proxy's process tree. Goals, as
 ratios to a peer of the same run: a tunnelled request at most 1.5x tinyproxy's or squid's latency; CPU of an inspected
@@ -434,7 +434,7 @@ def main() -> None:
         with running([sys.executable, str(PARTS), "origin", str(folder)], None) as server:
             assert server.stdout
             origin = int(server.stdout.readline())
-            subjects = ["direct", "tunnel", "inspect", "secret", "tunnel on uvloop", "inspect on uvloop"]
+            subjects = ["direct", "tunnel", "inspect", "secret", "tunnel on asyncio", "inspect on asyncio"]
             print(f"{'':22}" + "".join(f"{name:>16}" for name, _ in COLUMNS))
             for name in subjects:
                 if options.only and name not in options.only:

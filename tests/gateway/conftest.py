@@ -1,4 +1,7 @@
-"""What moves bytes is tested on both loops if TICKOVER_TEST_UVLOOP is set: on uvloop's a rare test hangs (decision 9)."""
+"""What moves bytes is tested on the loop that the gateway's process turns, the bricks of it on both loops.
+
+With TICKOVER_TEST_BOTH_LOOPS all of it is.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tickover.gateway.loop import NAMES, loop_factory
+from tickover.gateway.loop import NAMES, loop_factory, usual
 
-_ON_BOTH = ("test_channel", "test_inspect", "test_plane", "test_splice", "test_tls", "test_wire")
+_BRICKS = ("test_channel", "test_splice", "test_tls", "test_wire")
+_MOVES_BYTES = (*_BRICKS, "test_inspect", "test_plane")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    both = "TICKOVER_TEST_UVLOOP" in os.environ and item.path.name.startswith(_ON_BOTH)
-    names = NAMES if both else ("asyncio",)
+    names: tuple[str, ...] = ("asyncio",)
+    if item.path.name.startswith(_MOVES_BYTES):
+        names = (usual(),)
+        if usual() == NAMES[0] and ("TICKOVER_TEST_BOTH_LOOPS" in os.environ or item.path.name.startswith(_BRICKS)):
+            names = NAMES
     return {name: loop_factory(name) for name in names}
