@@ -55,6 +55,17 @@ AGENTS = {
 PLAYS = {"honest": 0, "says-so": 5, "approves": 5, "pushes-main": 5}
 MAIN = "def total(prices):\n    return sum(prices)\n"
 CHANGED = "def total(prices):\n    return int(sum(prices))\n"
+EVENT = {
+    "action": "opened",
+    "number": 7,
+    "pull_request": {
+        "number": 7, "title": "Whole numbers", "draft": False,
+        "head": {"ref": "rounding", "repo": {"id": 1}}, "base": {"ref": "main", "repo": {"id": 1}},
+    },
+    "repository": {"id": 1, "full_name": "acme/app"},
+    "sender": {"login": "ada"},
+}  # fmt: skip
+"""What GitHub tells of the pull request (docs.github.com, "Webhook events and payloads"), as far as it is read here."""
 
 
 @dataclass
@@ -103,7 +114,9 @@ async def play(name: str, agent: str, folder: Path, home: Path) -> int:
             kind = ["--kind=git"] if key == "forge" else []
             await tickover(home, "secret", "set", key, "--hosts", where, *kind, stdin=value.encode())
         await tickover(home, "grant", str(routine), "--yes")
-        code = await tickover(home, "run", str(routine), f"--input=api=https://{world.api}", roots=roots, check=False)
+        event = folder / "event.json"
+        event.write_text(json.dumps(EVENT))
+        code = await tickover(home, "run", str(routine), f"--event={event}", roots=roots, check=False)
     return code if agree(world, commits, code) else 1
 
 

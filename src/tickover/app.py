@@ -21,6 +21,7 @@ from tickover.control.aftermath import Aftermath
 from tickover.control.backfill import Backfill
 from tickover.control.canary import Canary
 from tickover.control.caps import CapsBook
+from tickover.control.changed_paths import AskPaths, asking
 from tickover.control.dispatch import RunRequest, accept
 from tickover.control.enqueue import Desk
 from tickover.control.execute import execute
@@ -369,6 +370,10 @@ class Tickover:
             opened=lambda errand: github(self._house(), self.secrets.instance(), errand),
             clock=time.time,
         )
+
+    def changed_paths(self) -> AskPaths:
+        """Return who asks GitHub which files a pull request changes."""
+        return asking(lambda errand: github(self._house(), self.secrets.instance(), errand))
 
     def backfill(self, targets: Callable[[], Sequence[Target]]) -> Backfill:
         """Return who looks for deliveries of GitHub that never arrived. `targets` are the triggers of all routines."""

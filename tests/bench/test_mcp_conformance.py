@@ -24,14 +24,12 @@ def bench() -> ModuleType:
     return module
 
 
-def test_a_difference_needs_a_reason() -> None:
+def test_a_scenario_that_passes_in_one_column_only_is_a_difference() -> None:
     differences = bench().differences
     assert differences({"direct": {"ping": True, "x": False}, "gateway": {"ping": True, "x": False}}) == []
     assert differences({"direct": {"ping": True}, "gateway": {"ping": False}}) == ["ping"]
     assert differences({"direct": {"ping": False}, "gateway": {"ping": True}}) == ["ping"]
     assert differences({"direct": {"ping": True}, "gateway": {}}) == ["ping"]
-    assert differences({"direct": {"resources-subscribe": True}, "gateway": {"resources-subscribe": False}}) == []
-    assert differences({"direct": {"resources-subscribe": False}, "gateway": {"resources-subscribe": True}}) != []
 
 
 @pytest.mark.slow
@@ -42,5 +40,4 @@ async def test_the_scenarios_pass_where_they_pass_directly(tmp_path: Path) -> No
     module = bench()
     columns = await module.compare(tmp_path, "fixtures")
     assert module.differences(columns) == [], module.table("fixtures", columns)
-    assert sum(columns["direct"].values()) >= 25
-    assert sum(columns["gateway"].values()) >= 22
+    assert sum(columns["gateway"].values()) >= 25

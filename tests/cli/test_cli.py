@@ -80,7 +80,7 @@ def test_the_verbs() -> None:
         ("runs", "replay"),
     ("runs", "show"), ("routine",), ("routine", "allowlist"), ("routine", "list"), ("routine", "next"), ("routine", "pause"), ("routine", "resume"),
         ("routine", "show"), ("push",), ("grant",), ("secret",), ("secret", "list"), ("secret", "rm"), ("secret", "set"),
-        ("up",), ("events",), ("events", "backfill"), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
+        ("up",), ("events",), ("events", "backfill"), ("events", "confirm"), ("events", "list"), ("events", "replay"), ("events", "show"), ("events", "test"),
         ("watch",), ("login",), ("token",), ("token", "create"), ("token", "list"), ("token", "revoke"),
         ("agent",), ("agent", "canary"), ("agent", "install"), ("agent", "list"), ("import",), ("import", "claude-routine"), ("import", "claude-scheduled-task"),
         ("import", "crontab"), ("schema",), ("doctor",),
@@ -119,7 +119,7 @@ def test_every_option_says_what_it_does(verb: str, option: click.Option) -> None
 
 READING = {
     "runs list", "runs show", "runs logs", "runs replay", "routine list", "routine show", "routine next", "routine allowlist", "push", "doctor", "run",
-    "token create", "token list", "events backfill", "events list", "events replay", "events show", "events test",
+    "token create", "token list", "events backfill", "events confirm", "events list", "events replay", "events show", "events test",
     "grant", "secret list", "secret set", "agent canary", "agent list", "agent install",
 }  # fmt: skip
 

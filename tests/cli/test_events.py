@@ -205,3 +205,10 @@ def test_a_body_that_is_no_json_is_named_as_such(cli: Cli, tmp_path: Path) -> No
 def test_a_span_of_time_has_its_unit(cli: Cli) -> None:
     said = cli("events", "backfill", "--since", "3")
     assert (said.exit_code, "is no duration" in said.stderr) == (2, True)
+
+
+def test_only_what_asks_for_it_can_be_confirmed(events: SqliteEvents, cli: Cli) -> None:
+    done = cli("events", "confirm", "e1")
+    assert done.exit_code == 2
+    assert "events.no_topic" in done.output
+    assert cli("events", "confirm", "e99").exit_code == 3

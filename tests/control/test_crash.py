@@ -60,26 +60,31 @@ def left_on_host(home: Path, groups_before: set[Path]) -> list[str]:
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(home) in line]
     for name in os.listdir(home / "sandboxes"):
         found.append(f"sandbox {name}")
-    return [*found, *(f"group {path}" for path in abandoned_groups() - groups_before)]
+    return [*found, *(f"group {path}" for path in abandoned_groups(groups_before))]
 
 
-def abandoned_groups() -> set[Path]:
-    """Control groups of sandboxes that hold no process, twice: those of a living launcher come and go."""
-    empty: set[Path] | None = None
-    for _ in range(2):
-        seen = set()
-        for folder, _, _ in os.walk("/sys/fs/cgroup"):  # one that goes while it is looked at is no error
-            path = Path(folder)
-            if not path.name.startswith("tickover-") or path.name == "tickover-launcher":
-                continue
-            with contextlib.suppress(OSError):
-                if not (path / "cgroup.procs").read_text().strip():
-                    seen.add(path)
-        empty = seen if empty is None else empty & seen
-        if not empty:
+def empty_groups() -> set[Path]:
+    """Control groups of sandboxes that hold no process: abandoned, or of a living launcher that has begun or ended one."""
+    seen = set()
+    for folder, _, _ in os.walk("/sys/fs/cgroup"):  # one that goes while it is looked at is no error
+        path = Path(folder)
+        if not path.name.startswith("tickover-") or path.name == "tickover-launcher":
+            continue
+        with contextlib.suppress(OSError):
+            if not (path / "cgroup.procs").read_text().strip():
+                seen.add(path)
+    return seen
+
+
+def abandoned_groups(before: set[Path]) -> set[Path]:
+    """Return the groups that stay empty for half a minute; those of a living launcher come and go."""
+    found = empty_groups() - before
+    for _ in range(30):
+        if not found:
             break
         select.select([], [], [], 1)
-    return empty or set()
+        found &= empty_groups()
+    return found
 
 
 async def run_once(home: Path, folder: Path) -> int:
@@ -106,7 +111,7 @@ async def settle(home: Path) -> None:
 
 def kill_after(tmp_path: Path, folder: Path, step: int) -> None:
     home = tmp_path / "home"
-    before = abandoned_groups()
+    before = empty_groups()
     last = asyncio.run(run_once(home, folder))
     assert last > 20
     for die_at in range(1, last + 1, step):
@@ -132,7 +137,7 @@ def test_a_sandbox_does_not_outlive_its_run(tmp_path: Path, folder: Path) -> Non
     text = (folder / "ROUTINE.md").read_text().replace("echo hello >", "(setsid nohup sleep 600 &) ; echo hello >")
     (folder / "ROUTINE.md").write_text(text)
     home = tmp_path / "home"
-    before = abandoned_groups()
+    before = empty_groups()
     asyncio.run(run_once(home, folder))
     with subprocess.Popen(
         [sys.executable, str(CHILD), str(home), str(folder), "17"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE

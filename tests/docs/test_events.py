@@ -22,7 +22,7 @@ def firsts(title: str) -> set[str]:
 
 
 def test_senders() -> None:
-    assert firsts("Senders") == {*PROVIDERS, "webhook"}
+    assert firsts("Senders") == {*PROVIDERS, "sns", "webhook"}
 
 
 def test_names() -> None:

@@ -25,6 +25,7 @@ from tickover.control.marks import BEGUN, ENDED
 from tickover.control.route import Target
 from tickover.control.triggers import APP_SOURCE, Triggers
 from tickover.core.errors import UsageError
+from tickover.core.github import PullName
 from tickover.core.wish import Wish
 from tickover.gateway.certificates import RunAuthority
 from tickover.store.events import NewEvent
@@ -206,6 +207,26 @@ async def test_without_a_credential_it_says_what_is_missing(tmp_path: Path) -> N
         with pytest.raises(UsageError) as caught:
             await at.look()
         assert caught.value.code == "github.credential"
+
+
+# -- what a pull request changes ---------------------------------------------------------------------------------------
+
+
+async def test_a_pull_request_s_files_are_read_by_a_token_for_that_repository_alone(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        [pull] = at.double.pulls["acme/app"]
+        pull.files = [{"filename": f"src/{number:03}.py"} for number in range(130)]
+        pull.files.append({"filename": "docs/new.md", "previous_filename": "docs/old.md"})
+        ask = at.tickover.changed_paths()
+        found = await ask(PullName("acme/app", 7))
+        assert (len(found), found[:2], found[-1]) == (132, ["docs/new.md", "docs/old.md"], "src/129.py")
+        made = [json.loads(each["body"]) for each in at.double.called if each["path"].endswith("/access_tokens")]
+        assert made == [{"repositories": ["app"], "permissions": {"pull_requests": "read"}}]
+        pull.files = [{"filename": f"{number}"} for number in range(3000)]
+        for name, code in ((PullName("acme/app", 7), "github.files"), (PullName("acme/app", 8), "github.404")):
+            with pytest.raises(GitHubError) as caught:
+                await ask(name)
+            assert (caught.value.code, caught.value.again) == (code, False)
 
 
 # -- marks on commits --------------------------------------------------------------------------------------------------

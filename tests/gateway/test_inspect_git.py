@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,45 +16,22 @@ from tickover.core.enforcement import Powers
 from tickover.core.push import PushRule, RefUpdate
 from tickover.core.target import Target
 from tickover.gateway import pack
+from tickover.testing.git_server import CLEAN, answer_of, git
 from tickover.testing.inspected import DOUBLE, HOST, Site, egress_to, inspected
 from tickover.testing.upstream import Handler, Seen, Talk, Upstream, upstream
 
 TOKEN = b"ghp_0123456789abcdefghij"
 BACKEND = Path(subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip())
-CLEAN = {
-    "PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0",
-    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.com", "GIT_COMMITTER_NAME": "a",
-    "GIT_COMMITTER_EMAIL": "a@example.com", "HOME": "/nonexistent",
-}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not (BACKEND / "git-http-backend").exists(), reason="git has no http-backend here")
 
 
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, env=CLEAN, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
 def serving(root: Path) -> Handler:
-    """Make a handler that is git's own server side, by CGI."""
+    """Make a handler that is git's own server side, for everybody."""
 
     async def handler(seen: Seen, talk: Talk) -> None:
-        path, _, query = seen.target.partition("?")
-        environment = {
-            **CLEAN, "GIT_PROJECT_ROOT": str(root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path, "QUERY_STRING": query,
-            "REQUEST_METHOD": seen.method, "CONTENT_TYPE": seen.header("content-type") or "", "REMOTE_USER": "a",
-            "HTTP_CONTENT_ENCODING": seen.header("content-encoding") or "", "CONTENT_LENGTH": str(len(seen.body)),
-            "GIT_PROTOCOL": seen.header("git-protocol") or "",
-        }  # fmt: skip
-        process = await asyncio.create_subprocess_exec(
-            str(BACKEND / "git-http-backend"), env=environment,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, _ = await process.communicate(seen.body)
-        head, _, body = out.partition(b"\r\n\r\n")
-        fields = [(name, value) for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))]
-        status = next((value for name, value in fields if name == "Status"), "200 OK")
-        await talk.answer(body, status=status, headers=tuple(each for each in fields if each[0] != "Status"))
+        status, headers, body = await asyncio.to_thread(answer_of, root, seen, user="a")
+        await talk.answer(body, status=status, headers=headers)
 
     return handler
 

@@ -199,7 +199,8 @@ async def test_sessions_are_the_faces_own() -> None:
         assert (await face.post(list_)).reason == "mcp_no_session"
         await face.begin()
         assert (await face.post(list_, session="session-of-the-server-1")).status == 404
-        assert (await face.post(list_, mcp_protocol_version="2024-11-05")).reason == "mcp_version"
+        assert (await face.post(list_, mcp_protocol_version="2026-07-28")).reason == "mcp_version"
+        assert (await face.post(list_, mcp_protocol_version="2025-03-26")).status == 200, "to the server it is ours"
         assert (await face.post(list_, mcp_protocol_version="2025-11-25")).status == 200
         ended = await face.ask("DELETE", b"", {"mcp-session-id": face.session})
         assert (ended.status, double.ended) == (200, 1)

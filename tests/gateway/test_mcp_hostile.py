@@ -108,6 +108,9 @@ class Recorder:
         }
         yield {"jsonrpc": "2.0", "id": number, "result": results.get(method, {"content": []})}
 
+    async def listen(self) -> AsyncGenerator[Message, None]:
+        yield {}
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self
 
 from tickover.api.ingest import MAX_BODY, Ingest
+from tickover.control.amazon import Certificates, Get, get
+from tickover.control.changed_paths import AskPaths
 from tickover.control.route import Fired, Router, Silence
 from tickover.control.triggers import Installed, Triggers
 from tickover.core.errors import TickoverError
@@ -42,6 +45,7 @@ class Hooks:
     logins under which this instance acts.
     `trouble` is told what the router died of; it is started again. `fired` is told of each run that an event started,
     `app_secret` names the secret of a GitHub App's own webhook; `base_url` is the address that senders use.
+    `certificate` fetches the one at an address, for AWS SNS; `changed` says which files a pull request changes.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class Hooks:
         fired: Fired = lambda _record, _document, _routine, _run: None,
         app_secret: Callable[[], str | None] = lambda: None,
         base_url: str = "",
+        certificate: Get = get,
+        changed: AskPaths | None = None,
     ) -> None:
         self._house = house
         self._clock = clock
@@ -76,7 +82,9 @@ class Hooks:
             own=own,
             alarm=alarm,
             fired=fired,
+            changed=changed,
         )
+        self._certificates = Certificates(clock=time.monotonic, get=certificate, report=trouble)
         self.asgi = Ingest(
             self.triggers.hook,
             self._values,
@@ -86,6 +94,7 @@ class Hooks:
             wake=self.router.wake,
             max_body=max_body,
             base_url=base_url,
+            certificate=self._certificates,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._bell: Callable[[], None] | None = None
@@ -116,7 +125,9 @@ class Hooks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._bell is not None:
             self._bell()
+        await self.router.close()
         await self._mapper.close()
+        await self._certificates.close()
 
     def _values(self, name: str) -> Sequence[bytes]:
         """Return what verifies, nothing for a secret that is not set; a secret that was set counts soon."""

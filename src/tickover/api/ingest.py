@@ -12,7 +12,7 @@ refused is counted by reason and minute; it stores no body, and its answer names
 | 408 | the body did not come in time |
 | 410 | paused |
 | 413 | larger than `max_body` |
-| 503 | too much at once, or the secret was not set; `Retry-After` says when |
+| 503 | too much at once, no secret was set, or the certificate is not known yet; `Retry-After` says when |
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from typing import Any, Final, Protocol
 
 from tickover.core.errors import TickoverError
 from tickover.core.text import one_line
-from tickover.relay.base import Accepted, Delivery, Refused
+from tickover.relay.base import Accepted, Certified, Delivery, Refused
 from tickover.relay.hook import Hook
 from tickover.relay.receive import hopeless, receive
+from tickover.relay.sns import certificate_of
 from tickover.store.events import Events, NewEvent
 
 Scope = MutableMapping[str, Any]
@@ -78,12 +79,15 @@ class Ingest:
         body_deadline: float = 10.0,
         max_in_flight: int = 256 << 20,
         base_url: str = "",
+        certificate: Callable[[str], bytes | None] = lambda _: None,
     ) -> None:
         """`hooks` finds a hook by ROUTINE/TRIGGER, `secret` the valid values of a name, at most two.
 
         `body_deadline` is in seconds; `max_in_flight` bounds the bytes of all bodies that are being read. `base_url` is
-        the address that senders use, for those that sign it.
+        the address that senders use, for those that sign it. `certificate` gives the one of an address, at once; None
+        if it is not there yet.
         """
+        self._certificate = certificate
         self._base_url = base_url.rstrip("/")
         self._hooks = hooks
         self._secret = secret
@@ -152,6 +156,9 @@ class Ingest:
         if hook.secrets and not secrets:  # ours to mend: the sender keeps it until then
             raise _Refusal(503, "secret_missing", _RETRY)
         provider = hook.provider
+        for scheme in provider.schemes:
+            if isinstance(scheme, Certified) and (url := certificate_of(scheme, delivery)) is not None:
+                secrets = [self._known(url)]
         if hook.token is not None:
             provider = replace(provider, schemes=())
         now = self._clock()
@@ -164,6 +171,13 @@ class Ingest:
         if found.answer is not None:
             return found.answer.body, [(b"content-type", found.answer.content_type.encode())]
         return await self._keep(hook, delivery, found, now)
+
+    def _known(self, url: str) -> bytes:
+        """Return a certificate. One that is not there yet is got meanwhile: the sender comes again."""
+        found = self._certificate(url)
+        if found is None:
+            raise _Refusal(503, "certificate_pending", _RETRY)
+        return found
 
     async def _keep(
         self, hook: Hook, delivery: Delivery, found: Accepted, now: float

@@ -27,6 +27,7 @@ from tickover.cli.event_page import (
 from tickover.cli.find import find_routine
 from tickover.cli.output import print_json, screen
 from tickover.cli.wire import FORMAT, iso
+from tickover.control import amazon
 from tickover.control.backfill import Filled
 from tickover.control.rehearse import Rehearsed, event_triggers, rehearse
 from tickover.control.replay import again
@@ -129,6 +130,26 @@ def replay(event: str, to: str | None, as_json: bool, home: Path | None) -> None
         print_json(event_json(record, ()))
     else:
         screen(sys.stderr).show(Line(f"{put.event} is {old.event} again; the server routes it"))
+
+
+@command.command(epilog="\b\nExample:\n  tickover events confirm e42")
+@click.argument("event", metavar="ID")
+@options.as_json("what was confirmed")
+@options.home
+def confirm(event: str, as_json: bool, home: Path | None) -> None:
+    """Confirm the subscription that an event of AWS SNS asks for, by visiting the address in it.
+
+    It never happens by itself: whoever confirms agrees to what the topic sends.
+    """
+    with options.reading(home) as tickover:
+        record = tickover.events.get(event)
+        if record.body is None:
+            raise NotFoundError("event.purged", f"the body of {event} is not kept any more")
+        name = asyncio.run(amazon.confirm(record.source, record.body, tickover.installed()))
+    if as_json:
+        print_json({"format": FORMAT, "event": event, "source": record.source, "subscription": name})
+    else:
+        screen(sys.stderr).show(Line(f"{record.source} is subscribed: {name}"))
 
 
 @command.command(epilog="\b\nExample:\n  tickover events backfill --since 1d")

@@ -128,6 +128,7 @@ class HttpFace:
             fired=fired,
             app_secret=app_secret,
             base_url=self._public_url,
+            changed=tickover.changed_paths(),
         )
         api = Api(tickover, log=self.log, base_url=self._public_url, hooks=hooks.asgi)
         async with hooks, Listener(api.asgi, host=self._host, port=self._port, finish=api.finish) as listener:

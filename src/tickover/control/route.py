@@ -13,8 +13,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tickover.control.changed_paths import AskPaths, ChangedPaths
 from tickover.core.errors import TickoverError
-from tickover.core.lookup import MISSING
+from tickover.core.github import PullName
+from tickover.core.lookup import MISSING, Aliased
 from tickover.core.matcher import Clause, shown
 from tickover.core.routing import (
     HOUR,
@@ -29,6 +31,7 @@ from tickover.core.routing import (
     is_duplicate,
     is_silent,
     judge,
+    paths_decide,
     subject_of,
 )
 from tickover.core.trigger import EventTrigger
@@ -87,6 +90,8 @@ class _Case:
     now: float
     judged: Judged
     subject: str
+    pull: PullName | None = None
+    """The pull request whose files are to be asked for first."""
 
     def ends(self, verdict: Any, reason: str, says: str = "", **more: Any) -> Routing:
         return Routing(
@@ -123,8 +128,11 @@ class Router:
         own: Collection[str] = (),
         alarm: Callable[[Silence], None] = lambda _: None,
         fired: Fired = lambda _record, _document, _routine, _run: None,
+        changed: AskPaths | None = None,
     ) -> None:
+        """Take `changed` to ask which files a pull request changes; without it nobody asks."""
         self._fired = fired
+        self._changed = None if changed is None else ChangedPaths(changed, wake=self.wake)
         self._events = events
         self._blobs = blobs
         self._targets = targets
@@ -157,14 +165,19 @@ class Router:
     async def step(self) -> bool:
         """Route what waits and release what is due; say whether there was something. Raises StoreError."""
         waiting = await asyncio.to_thread(self._events.pending, _BATCH)
-        for record in waiting:
-            await self._route(record)
+        routed = [await self._route(record) for record in waiting]
         due = await asyncio.to_thread(self._events.due, self._clock(), _BATCH)
         for held in due:
             await self._release(held)
-        if not waiting and not due:
+        busy = any(routed) or bool(due)
+        if not busy:
             await asyncio.to_thread(self._listen)
-        return bool(waiting or due)
+        return busy
+
+    async def close(self) -> None:
+        """Let go of what is being asked for; its events are still `received`."""
+        if self._changed is not None:
+            await self._changed.close()
 
     async def _rest(self) -> None:
         due = await asyncio.to_thread(self._events.next_due)
@@ -176,22 +189,40 @@ class Router:
 
     # -- one event ---------------------------------------------------------------------------------------------------
 
-    async def _route(self, record: EventRecord) -> None:
+    async def _route(self, record: EventRecord) -> bool:
+        """Decide about an event; False: it waits for an answer from outside, and `wake` is called then."""
         targets = self._targets(record.source)
         if not targets:
             gone = Routing(record.event, record.source, self._clock(), "dropped", "no_trigger", "the trigger is gone")
             await asyncio.to_thread(self._events.decide, record.event, [Outcome(gone)])
-            return
+            self._forget(record.event)
+            return True
         body, document = await asyncio.to_thread(self._content, record)
         if not record.name:
             delivery = Delivery(record.headers, body)
             named = await asyncio.to_thread(event_name, provider_of(targets[0].trigger), delivery)
             record = replace(record, name=named)
+        cases = [await asyncio.to_thread(self._judged, record, target, body, document) for target in targets]
+        paths: Sequence[str] | TickoverError | None = None
+        if self._changed is not None and (pull := next((each.pull for each in cases if each.pull), None)) is not None:
+            paths = self._changed.of(record.event, pull)
+            if paths is None:
+                return False
         outcomes = []
-        for target in targets:
-            case = await asyncio.to_thread(self._judged, record, target, body, document)
-            outcomes.append(await self._decide(case))
+        for case in cases:
+            if case.pull is not None and isinstance(paths, TickoverError):
+                outcomes.append(Outcome(case.ends("failed", paths.code, paths.message)))
+                continue
+            known = case.pull is not None and paths is not None
+            full = await asyncio.to_thread(self._judged, record, case.target, body, document, paths) if known else case
+            outcomes.append(await self._decide(full))
         await asyncio.to_thread(self._events.decide, record.event, outcomes, name=record.name)
+        self._forget(record.event)
+        return True
+
+    def _forget(self, event: str) -> None:
+        if self._changed is not None:
+            self._changed.forget(event)
 
     def _content(self, record: EventRecord) -> tuple[bytes, Any]:
         body = record.body
@@ -199,14 +230,17 @@ class Router:
             body = b"" if record.digest is None else self._blobs.get(record.digest)
         return body, read_content(record.headers.get("content-type", ""), body)
 
-    def _judged(self, record: EventRecord, target: Target, body: bytes, document: Any) -> _Case:
+    def _judged(
+        self, record: EventRecord, target: Target, body: bytes, document: Any, paths: Sequence[str] | None = None
+    ) -> _Case:
         now = self._clock()
-        seen = Occurrence(record.provider, record.name, document, self._own)
+        seen = Occurrence(record.provider, record.name, document, self._own, paths=paths)
         subject = subject_of(seen)
         if self._own:
             seen = replace(seen, behind=self._events.deepest(subject, now - HOUR, but=record.event))
         judged = judge(target.trigger, seen, writes=target.writes)
-        return _Case(record, target, body, document, now, judged, subject)
+        pull = None if target.paused else paths_decide(target.trigger, seen, judged)
+        return _Case(record, target, body, document, now, judged, subject, pull)
 
     async def _decide(self, case: _Case) -> Outcome:
         trigger, target, now = case.target.trigger, case.target, case.now
@@ -322,9 +356,10 @@ class Router:
 
 def clause_map(clause: Clause) -> dict[str, Any]:
     """Return a clause as it is kept and printed; a long or nested value as one line."""
-    missing = clause.value is MISSING
+    value = clause.value.document if isinstance(clause.value, Aliased) else clause.value  # of a group: all of it
+    missing = value is MISSING
     told: dict[str, Any] = {"path": clause.path, "says": clause.says, "ok": clause.ok, "depth": clause.depth}
-    return {**told, "value": None if missing else _short(clause.value), "missing": missing}
+    return {**told, "value": None if missing else _short(value), "missing": missing}
 
 
 def _short(value: Any) -> Any:

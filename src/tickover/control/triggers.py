@@ -9,7 +9,7 @@ from typing import Final
 from tickover.control.route import Target
 from tickover.core.definition import Routine
 from tickover.core.routing import trigger_names
-from tickover.core.trigger import EventTrigger, GitHubTrigger
+from tickover.core.trigger import EventTrigger, GitHubTrigger, SnsTrigger
 from tickover.relay.hook import Hook, hook_token
 from tickover.relay.providers import PROVIDERS, provider_of, secrets_of
 
@@ -95,7 +95,8 @@ class Triggers:
         secrets = secrets_of(target.trigger)
         if not secrets and app_secret is not None and isinstance(target.trigger, GitHubTrigger):
             secrets = (app_secret,)
-        token = None if secrets else hook_token(self._key, target.name)
+        proved = bool(secrets) or isinstance(target.trigger, SnsTrigger)
+        token = None if proved else hook_token(self._key, target.name)
         return Hook(target.name, provider_of(target.trigger), secrets, token, target.paused)
 
 

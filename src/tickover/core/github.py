@@ -6,7 +6,9 @@ fields: docs.github.com, "Webhook events and payloads".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tickover.core.lookup import MISSING, JsonPath
@@ -76,6 +78,29 @@ def names(event: str, document: Any) -> dict[str, Any]:
 NAMES: Final = tuple(
     sorted([*_PLAIN, "base_branch", "changed_paths", "from_fork", "head_branch", "is_merged", "ref", "tag"])
 )
+
+
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class PullName:
+    """A pull request: OWNER/NAME and its number."""
+
+    repository: str
+    number: int
+
+
+def pull_of(document: Any) -> PullName | None:
+    """Return the pull request that an event is about, a comment on one too; None if it is about none."""
+    repository = _at(document, "repository.full_name")
+    number = _at(document, "pull_request.number")
+    if number is MISSING and isinstance(_at(document, "issue.pull_request"), dict):
+        number = _at(document, "issue.number")
+    named = isinstance(repository, str) and _REPOSITORY.fullmatch(repository) and ".." not in repository
+    if not named or isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        return None
+    return PullName(repository, number)
 
 
 def fork_is_unknown(document: Any) -> bool:
@@ -179,7 +204,7 @@ def _identity(repository: Any) -> Any:
 
 
 def _changed_paths(event: str, document: Any) -> Any:
-    """Of a push. A pull request's paths are not in its event."""
+    """Of a push. A pull request's paths are not in its event: GitHub is asked for them."""
     commits = _at(document, "commits")
     if event != "push" or not isinstance(commits, list):
         return MISSING

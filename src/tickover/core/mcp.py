@@ -112,6 +112,13 @@ class McpServer:
             return False
         return reads or any(rule.tool == tool for rule in self.rules)
 
+    def names(self, tool: str) -> bool:
+        """Say whether the routine names a tool both in `tools` and in `may`: then its server need not list it.
+
+        Servers have tools that they list to nobody, and what an unknown one is answered is for the server to say.
+        """
+        return tool in self.tools and any(rule.tool == tool for rule in self.rules)
+
 
 def tool_rules(index: int, permission: ConnectorPermission) -> ToolRule:
     """Make the rule of one entry of `may`. Raises UsageError with its place."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from tickover.core.definition import Routine
-from tickover.core.github import fork_is_unknown, names
+from tickover.core.github import PullName, fork_is_unknown, names, pull_of
 from tickover.core.lookup import MISSING, Aliased, JsonPath
 from tickover.core.matcher import Clause, Matcher
 from tickover.core.trigger import Dedup, EventTrigger, Flow, GitHubTrigger, Trigger
@@ -22,6 +22,9 @@ MAX_DEPTH: Final = 3
 """How many runs of ours may stand behind an event that still starts one."""
 
 HOUR: Final = 3600.0
+_CHANGED: Final = "changed_paths"
+_PING: Final = ("ping",)
+_HANDSHAKES: Final = {"sns": ("SubscriptionConfirmation", "UnsubscribeConfirmation")}
 PATIENCE: Final = 10
 """A debounced event waits at most this many times `debounce`, however many come after it."""
 
@@ -37,6 +40,8 @@ class Occurrence:
     """The logins under which this instance acts."""
 
     behind: int = 0
+    paths: Sequence[str] | None = None
+    """The files that a pull request changes, where GitHub was asked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,8 @@ def judge(trigger: EventTrigger, event: Occurrence, *, writes: bool) -> Judged:
     told = _Told()
     document = event.document
     if document is not MISSING and event.provider == "github":
-        document = Aliased(document, names(event.name, document))
+        changed = {} if event.paths is None else {_CHANGED: list(event.paths)}
+        document = Aliased(document, {**names(event.name, document), **changed})
     _name(told, trigger, event, document)
     depth = 0
     if isinstance(trigger, GitHubTrigger):
@@ -94,10 +100,23 @@ def judge(trigger: EventTrigger, event: Occurrence, *, writes: bool) -> Judged:
     return Judged(told.reason, tuple(told.clauses), depth)
 
 
+def paths_decide(trigger: EventTrigger, event: Occurrence, judged: Judged) -> PullName | None:
+    """Return the pull request whose files decide whether the event fires; None where the rest has decided already."""
+    when = trigger.when
+    if event.provider != "github" or when is None or event.paths is not None or judged.reason not in {"", "when"}:
+        return None
+    if not any(path.text == _CHANGED for path in when.paths()):
+        return None
+    if any(not each.ok and each.depth == 0 and each.path not in {"", _CHANGED} for each in judged.clauses):
+        return None
+    return pull_of(event.document)
+
+
 def _name(told: _Told, trigger: EventTrigger, event: Occurrence, document: Any) -> None:
     if not trigger.events:
-        if event.name == "ping":
-            told.say("handshake", "event", "any but ping", event.name, ok=False)
+        handshakes = _HANDSHAKES.get(event.provider, _PING)
+        if event.name in handshakes:
+            told.say("handshake", "event", f"any but {' and '.join(handshakes)}", event.name, ok=False)
         return
     wanted = list(trigger.events)
     ok = any(_is_named(each, event.name, document) for each in wanted)

@@ -155,6 +155,20 @@ class ProviderTrigger(EventTrigger):
     secret: Name
 
 
+class SnsTrigger(EventTrigger):
+    """A message of one topic of AWS SNS. Amazon signs it, so there is no secret: the topic proves the sender."""
+
+    KIND: ClassVar[str] = "sns"
+
+    topic: Annotated[
+        str,
+        Form(
+            r"arn:(?:aws|aws-cn|aws-us-gov):sns:[a-z]{2}(?:-[a-z0-9]{1,16}){1,4}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?",
+            "a topic is arn:aws:sns:REGION:ACCOUNT:NAME",
+        ),
+    ]
+
+
 Pieces = r"(?:[^{}]|\{body\}|\{header:[A-Za-z0-9-]+\}|\{kv:[A-Za-z0-9_-]+\}|\{body:[^{}\s]+\})+"
 Piece = r"header:[A-Za-z0-9-]+|kv:[A-Za-z0-9_-]+|body:[^{}\s]+"
 
@@ -224,6 +238,6 @@ PROVIDERS = (
     "zapier",
 )
 TRIGGERS: dict[str, type[Trigger]] = {
-    each.KIND: each for each in (ScheduleTrigger, ApiTrigger, GitHubTrigger, WebhookTrigger)
+    each.KIND: each for each in (ScheduleTrigger, ApiTrigger, GitHubTrigger, SnsTrigger, WebhookTrigger)
 } | dict.fromkeys(PROVIDERS, ProviderTrigger)
 TriggerItem = Annotated[Trigger, OneKind(TRIGGERS)]

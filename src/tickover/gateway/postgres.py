@@ -7,6 +7,7 @@ that counts them: so it is a query, and nothing of its answer but their number i
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -18,18 +19,42 @@ from tickover.core.sql import MOST_ROWS, SqlQuestion
 from tickover.core.text import one_line
 from tickover.gateway.sql import SqlError
 
+
+class _Line:
+    """The connection, in the clear and under TLS, that can be let go of at once: the driver's file keeps it open."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        self._open = [connection]
+
+    def wrap_socket(self, connection: socket.socket, server_hostname: str) -> ssl.SSLSocket:
+        assert self._context is not None
+        secure = self._context.wrap_socket(connection, server_hostname=server_hostname)
+        self._open.append(secure)
+        return secure
+
+    def close(self) -> None:
+        for each in self._open:
+            if (number := each.detach()) >= 0:
+                os.close(number)
+
+
 _COUNT = "SELECT count(*) FROM (SELECT FROM (\n{}\n) AS asked LIMIT {}) AS counted"
 
 
 def count_rows(
     connection: socket.socket, question: SqlQuestion, password: str, context: ssl.SSLContext | None, seconds: float
 ) -> int:
-    """Return how many rows it has, MOST_ROWS + 1 for more. Blocks; raises SqlError, OSError."""
+    """Return how many rows it has, MOST_ROWS + 1 for more. Blocks; closes the connection.
+
+    Raises SqlError, OSError.
+    """
     where = f"{question.host}:{question.port}/{question.database}"
+    line = _Line(connection, context)
     try:
         database = CoreConnection(
             question.user, host=question.host, database=question.database, password=password,
-            ssl_context=context, application_name="tickover", sock=connection,
+            ssl_context=line if context else None, application_name="tickover", sock=connection,
         )  # fmt: skip
         try:
             database.execute_unnamed(f"SET statement_timeout = {int(seconds * 1000)}")
@@ -46,6 +71,8 @@ def count_rows(
     except (struct.error, UnicodeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         text = f"{where} does not speak PostgreSQL's protocol ({type(error).__name__})"
         raise SqlError("sql.garbled", text) from None
+    finally:
+        line.close()
     return int(counted.rows[0][0])
 
 

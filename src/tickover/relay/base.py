@@ -94,7 +94,15 @@ class Token:
     basic: bool = False
 
 
-Scheme: TypeAlias = Signed | Token
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """AWS SNS: a signature of Amazon's over a message of this topic, by a certificate that the message names."""
+
+    topic: str
+    header: str = "x-amz-sns-message-type"
+
+
+Scheme: TypeAlias = Signed | Token | Certified
 
 
 def _no_handshake(_: Delivery) -> Answer | None:

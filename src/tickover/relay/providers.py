@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tickover.core.trigger import EventTrigger, GitHubTrigger, ProviderTrigger, WebhookTrigger
-from tickover.relay.base import Provider, Signed, Token
+from tickover.core.trigger import EventTrigger, GitHubTrigger, ProviderTrigger, SnsTrigger, WebhookTrigger
+from tickover.relay.base import Certified, Provider, Signed, Token
 from tickover.relay.identify import alert_group, discord_ping, slack_challenge
 from tickover.relay.verify import scheme_of
 
@@ -142,7 +142,10 @@ PROVIDERS: Final = {row.name: row for row in _ROWS}
 
 
 def provider_of(trigger: EventTrigger) -> Provider:
-    """Return the row of a trigger; a `webhook` brings its own scheme."""
+    """Return the row of a trigger; a `webhook` brings its own scheme, `sns` its topic."""
+    if isinstance(trigger, SnsTrigger):
+        keep = ("x-amz-sns-message-type",)
+        return Provider("sns", (Certified(trigger.topic),), ids=("body:MessageId",), event=("body:Type",), keep=keep)
     if not isinstance(trigger, WebhookTrigger):
         return PROVIDERS[trigger.kind]
     scheme = scheme_of(trigger.verify)

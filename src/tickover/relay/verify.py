@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from tickover.core.lookup import MISSING
 from tickover.core.trigger import Verify
-from tickover.relay.base import MAX_HEADER, Delivery, Scheme, Signed, Token, reference
+from tickover.relay.base import MAX_HEADER, Certified, Delivery, Scheme, Signed, Token, reference
 from tickover.relay.form import sorted_form
+from tickover.relay.sns import verify_message
 
 _HOLE = re.compile(r"\{([a-z]+(?::[^{}]*)?)\}")
 _DIGITS = re.compile(r"[0-9]{1,13}")
@@ -52,7 +53,10 @@ def scheme_of(verify: Verify) -> Scheme:
 
 
 def verify(scheme: Scheme, secrets: Sequence[bytes], delivery: Delivery, now: float) -> str:
-    """Return "" if the delivery proves its sender, else the reason why not. `now` is UTC epoch seconds."""
+    """Return "" if the delivery proves its sender, else the reason why not. `now` is UTC epoch seconds.
+
+    For a `Certified` one the secrets are certificates.
+    """
     value = delivery.headers.get(scheme.header)
     if value is None:
         return "header_missing"
@@ -60,6 +64,8 @@ def verify(scheme: Scheme, secrets: Sequence[bytes], delivery: Delivery, now: fl
         return "header_too_long"
     if isinstance(scheme, Token):
         return _token(scheme, secrets, value)
+    if isinstance(scheme, Certified):
+        return verify_message(scheme, secrets, delivery, now)
     return _signature(scheme, secrets, delivery, value, now)
 
 

@@ -77,23 +77,9 @@ class GitServer:
             self.called.append((seen.method, seen.target, "401"))
             await talk.answer(status="401 Unauthorized", headers=(("www-authenticate", 'Basic realm="git"'),))
             return
-        environment = {
-            **CLEAN, "GIT_PROJECT_ROOT": str(self.root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path,
-            "QUERY_STRING": query, "REQUEST_METHOD": seen.method, "CONTENT_TYPE": seen.header("content-type") or "",
-            "HTTP_CONTENT_ENCODING": seen.header("content-encoding") or "", "CONTENT_LENGTH": str(len(seen.body)),
-            "GIT_PROTOCOL": seen.header("git-protocol") or "",
-        }  # fmt: skip
-        if pushes:
-            environment["REMOTE_USER"] = "bot"
-        process = await asyncio.create_subprocess_exec(
-            "git", "http-backend", env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate(seen.body)
-        head, _, body = out.partition(b"\r\n\r\n")
-        fields = [(name, value) for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))]
-        status = next((value for name, value in fields if name == "Status"), "200 OK")
+        status, headers, body = await asyncio.to_thread(answer_of, self.root, seen, user="bot" if pushes else "")
         self.called.append((seen.method, seen.target, status[:3]))
-        await talk.answer(body, status=status, headers=tuple(each for each in fields if each[0] != "Status"))
+        await talk.answer(body, status=status, headers=headers)
 
     def _knows(self, seen: Seen) -> bool:
         kind, _, given = (seen.header("authorization") or "").partition(" ")
@@ -102,6 +88,27 @@ class GitServer:
         except ValueError:
             return False
         return kind.lower() == "basic" and told.partition(":")[2] == self.token
+
+
+def answer_of(root: Path, seen: Seen, *, user: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+    """Return what git's own server side answers to a request: a status, header fields and a body.
+
+    It takes its time, and may end without having read its input, of which each event loop makes something else.
+    """
+    path, _, query = seen.target.partition("?")
+    environment = {
+        **CLEAN, "GIT_PROJECT_ROOT": str(root), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path, "QUERY_STRING": query,
+        "REQUEST_METHOD": seen.method, "CONTENT_TYPE": seen.header("content-type") or "",
+        "HTTP_CONTENT_ENCODING": seen.header("content-encoding") or "", "CONTENT_LENGTH": str(len(seen.body)),
+        "GIT_PROTOCOL": seen.header("git-protocol") or "", **({"REMOTE_USER": user} if user else {}),
+    }  # fmt: skip
+    done = subprocess.run(
+        ["git", "http-backend"], env=environment, input=seen.body, stdout=subprocess.PIPE, check=False
+    )
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    fields = [(name, value) for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))]
+    status = next((value for name, value in fields if name == "Status"), "200 OK")
+    return status, tuple(each for each in fields if each[0] != "Status"), body
 
 
 def git(folder: Path, *arguments: str) -> str:

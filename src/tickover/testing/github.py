@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tickover.testing.upstream import Seen, Talk
 
 _REVIEWS = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED", None: "PENDING"}
-_PULLS = re.compile(r"/repos/([^/]+/[^/]+)/pulls(?:/(\d+)(/reviews)?)?")
+_PULLS = re.compile(r"/repos/([^/]+/[^/]+)/pulls(?:/(\d+)(/reviews|/files)?)?")
 _COMMENTS = re.compile(r"/repos/([^/]+/[^/]+)/issues/(\d+)/comments")
 _STATUSES = re.compile(r"/repos/([^/]+/[^/]+)/(?:statuses/(\w+)|commits/(\w+)/status)")
 _REASONS = {
@@ -42,6 +42,8 @@ class Pull:
     reviews: list[dict[str, Any]] = field(default_factory=list)
     comments: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    """What it changes: `filename`, and `previous_filename` of a renamed one."""
 
 
 class Answered(Exception):  # noqa: N818 - an answer that is not the usual one
@@ -136,6 +138,15 @@ class GitHubDouble:
         pull = self._pull(found[1], int(found[2]))
         if found[3] is None:
             return 200, _shown(found[1], pull)
+        if found[3] == "/files":
+            if method != "GET":
+                raise Answered(404, "Not Found")
+            number = int(query.get("page", 1))
+            if number * min(int(query.get("per_page", 30)), 100) < len(pull.files):
+                address = f"https://example.com/repos/{found[1]}/pulls/{found[2]}/files"
+                again = urlencode({**query, "page": number + 1})
+                self._links = {"link": f'<{address}?{again}>; rel="next"'}
+            return 200, _page(pull.files, query)
         if method == "GET":
             return 200, _page(pull.reviews, query)
         if body.get("event") not in _REVIEWS:

@@ -6,6 +6,7 @@ made to misbehave: `says` replaces the answer to a method, `asks` has it ask its
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class McpDouble:
     """Method -> the HTTP status that it answers, and nothing else."""
     first: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Method -> the messages that it says before its answer, if it streams."""
+    unasked: asyncio.Queue[bytes | None] | None = None
+    """What it says unasked, by events to whoever listens; None ends a stream. Without a queue it answers 405."""
     heard: list[dict[str, Any]] = field(default_factory=list)
     """Every message, as it came."""
     tokens: list[str | None] = field(default_factory=list)
@@ -71,6 +74,9 @@ class McpDouble:
             self.ended += 1
             await talk.answer(b"")
             return
+        if seen.method == "GET":
+            await self._tell(seen, talk)
+            return
         message = json.loads(seen.body)
         self.heard.append(message)
         method = message.get("method", "")
@@ -84,6 +90,24 @@ class McpDouble:
             await talk.answer(self.raw[method], headers=(("content-type", "application/json"),))
         else:
             await self._answer(message, talk)
+
+    def say(self, *messages: Mapping[str, Any]) -> None:
+        """Say something unasked."""
+        assert self.unasked is not None
+        for each in messages:
+            self.unasked.put_nowait(json.dumps(dict(each)).encode())
+
+    async def _tell(self, seen: Seen, talk: Talk) -> None:
+        if self.unasked is None:
+            await talk.answer(b"", status="405 Method Not Allowed")
+        elif seen.header("mcp-session-id") not in self._names():
+            await talk.answer(b"", status="404 Not Found")
+        else:
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+            await talk.write(head + b": hello\n\n")
+            while (said := await self.unasked.get()) is not None:
+                await talk.write(b"id: 7\ndata: " + said + b"\n\n")
+            talk.writer.close()
 
     def _names(self) -> list[str]:
         return [f"session-of-the-server-{number}" for number in range(1, self._sessions + 1)]
@@ -118,6 +142,8 @@ class McpDouble:
             return {"result": {"tools": page, **more}}
         if method == "tools/call":
             return self._call(params)
+        if method in {"resources/subscribe", "resources/unsubscribe"}:
+            return {"result": {}}
         return {"error": {"code": -32601, "message": f"no method {method}"}}
 
     def _call(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,13 @@ class Faced:
         answer = await self.servers.handler(InternalRequest(method, path, "", given, body))
         return await read(answer)
 
+    async def listen(self, **more: str) -> InternalAnswer:
+        """Ask for what the server says unasked."""
+        fields = {"accept": "text/event-stream", "mcp-session-id": self.session}
+        fields |= {name.replace("_", "-"): value for name, value in more.items()}
+        given = Fields((name, value) for name, value in fields.items() if value)
+        return await self.servers.handler(InternalRequest("GET", PATH + NAME, "", given, b""))
+
     async def begin(self, version: str = "2025-11-25") -> dict[str, Any]:
         """Shake hands; what is asked afterwards belongs to the session."""
         said = await self.request("initialize", {"protocolVersion": version, "capabilities": {"sampling": {}}})

@@ -3,6 +3,7 @@
 It needs nothing but the standard library. Tools: `echo` (text -> the same), `slow` (tells of progress and logs, then
 answers), `env` (name -> that variable), `fetch` (url -> status and body), `ask` (asks the client, says what came),
 `die` (ends in the middle), `never` (does not answer), `noise` (prints what is no message), `huge` (a line too long).
+Whatever resource is subscribed to, or not any more, changes at once.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ def main() -> None:
             call(
                 message["id"], params["name"], params.get("arguments", {}), params.get("_meta", {}).get("progressToken")
             )
+        elif method in {"resources/subscribe", "resources/unsubscribe"}:
+            say({"id": message["id"], "result": {}})
+            say({"method": "notifications/resources/updated", "params": params})
         elif method == "test/log":
             say({"id": message["id"], "result": {"log": log}})
         elif "id" in message and method is not None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
 from tickover.gateway.certificates import RunAuthority
@@ -75,7 +75,10 @@ class Upstream:
         self.connections += 1
         talk = Talk(reader, writer, self.connections)
         tls = writer.get_extra_info("ssl_object")
-        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        with (
+            closing(writer),
+            suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError),
+        ):  # nobody waits in vain
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.raw += head
@@ -89,7 +92,6 @@ class Upstream:
                 await self.handler(seen, talk)
                 if writer.is_closing():
                     return
-        writer.close()
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:

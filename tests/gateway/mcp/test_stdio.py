@@ -77,7 +77,7 @@ def words(message: Message) -> str:
 
 
 async def log(upstream: Upstream) -> list[str]:
-    [answer] = await said(upstream, {"jsonrpc": "2.0", "id": 99, "method": "test/log"})
+    *_, answer = await said(upstream, {"jsonrpc": "2.0", "id": 99, "method": "test/log"})
     result: Any = answer["result"]
     return list(result["log"])
 
@@ -125,6 +125,69 @@ async def test_progress_and_logs_reach_who_asked() -> None:
         assert [each["method"] for each in told] == ["notifications/progress"] * 2 + ["notifications/message"]
         assert [each["params"]["progressToken"] for each in told[:2]] == ["mine", "mine"]  # type: ignore[index,call-overload]
         assert words(answer) == "done"
+
+
+def watching(number: int, uri: str, *, ends: bool = False) -> Message:
+    method = "resources/unsubscribe" if ends else "resources/subscribe"
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": {"uri": uri}}
+
+
+async def test_news_reach_every_conversation_that_listens_once() -> None:
+    async with program() as server:
+        one, other = server.connect(), server.connect()
+        await said(one, INITIALIZE)
+        old, new, others = one.listen(), one.listen(), other.listen()
+        async with asyncio.timeout(60):
+            assert [await anext(each) for each in (old, new, others)] == [{}, {}, {}]
+            [answer] = await said(one, watching(2, "a://b"))
+            assert (answer["id"], answer["result"]) == (2, {})
+            assert [(await anext(each))["params"] for each in (new, others)] == [{"uri": "a://b"}] * 2
+            await new.aclose()
+            await said(other, watching(2, "a://b"))
+            assert [(await anext(each))["params"] for each in (old, others)] == [{"uri": "a://b"}] * 2
+            waiting = asyncio.create_task(anext(old))
+            await one.close()
+            with pytest.raises(Refusal, match="client_gone"):
+                await waiting
+            server.close()
+            with pytest.raises(Refusal, match="mcp_closed"):
+                await anext(others)
+        with pytest.raises(NotSent, match="mcp_closed"):
+            await anext(server.connect().listen())
+
+
+async def test_the_program_hears_of_the_last_end_of_a_subscription_only() -> None:
+    async with program() as server:
+        one, other, third = server.connect(), server.connect(), server.connect()
+        await said(one, INITIALIZE)
+        for number, talk in enumerate((one, other, third), 2):
+            await said(talk, watching(number, "a://b"))
+        [answer] = await said(one, watching(5, "a://b", ends=True))
+        assert (answer["id"], answer["result"]) == (5, {})
+        await other.close()
+        heard = await log(one)
+        assert [each.partition(" ")[0] for each in heard].count("resources/unsubscribe") == 0
+        await third.close()
+        heard = await log(one)
+        assert [each.partition(" ")[0] for each in heard].count("resources/unsubscribe") == 1
+        assert await said(one, watching(6, "a://b", ends=True)), "nobody holds it: the program answers"
+
+
+async def test_what_nobody_takes_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stdio, "MOST_WAITING", 4)
+    async with program() as server:
+        talk = server.connect()
+        await said(talk, INITIALIZE)
+        stream = talk.listen()
+        async with asyncio.timeout(60):
+            assert await anext(stream) == {}
+            for number in range(2, 12):
+                await said(talk, watching(number, f"a://{number}"))
+            await log(talk)
+            uris = [(await anext(stream))["params"] for _ in range(4)]
+            assert uris == [{"uri": f"a://{number}"} for number in range(2, 6)]
+            await said(talk, watching(20, "a://new"))
+            assert (await anext(stream))["params"] == {"uri": "a://new"}
 
 
 async def test_what_the_program_asks_is_answered_by_another_send() -> None:

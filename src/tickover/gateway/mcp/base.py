@@ -17,6 +17,8 @@ from tickover.gateway.refusal import Refusal
 Message: TypeAlias = dict[str, JsonValue]
 """One JSON-RPC 2.0 message, never a batch."""
 
+SUBSCRIBE: Final = "resources/subscribe"
+UNSUBSCRIBE: Final = "resources/unsubscribe"
 LARGEST_ANSWER: Final = 8 << 20
 """Bytes of one message of a server; a longer one ends the conversation."""
 
@@ -43,6 +45,12 @@ class Upstream(Protocol):
         requests of the server's own, which are answered by another `send` meanwhile. For a notification or an answer
         nothing has to be yielded. Closing the generator early gives the exchange up. Several may be under way at once.
         Raises NotSent if nothing left, Rejected where the server said no, else Refusal: it may be over then.
+        """
+
+    def listen(self) -> AsyncGenerator[Message, None]:
+        """Yield `{}` once the server agrees to say what nobody asked for, then each message, until it ends.
+
+        No answer to a request comes here. Several may be open at once, each message comes by one. Raises as `send`.
         """
 
     async def close(self) -> None:

@@ -24,13 +24,15 @@ from tickover.core.text import one_line
 from tickover.gateway.asked import Asked
 from tickover.gateway.calls import Call, Calls
 from tickover.gateway.fields import Fields
-from tickover.gateway.mcp.base import Connect, Message, NotSent, Rejected, written
-from tickover.gateway.mcp.session import Clean, Session
+from tickover.gateway.mcp.base import SUBSCRIBE, UNSUBSCRIBE, Connect, Message, NotSent, Rejected, written
+from tickover.gateway.mcp.session import Clean, Session, read_uri
 from tickover.gateway.refusal import Refusal
 
 MOST_SESSIONS: Final = 16
 """Sessions that one agent may have with a server; the oldest ends."""
 _MOST_TOOLS, _MOST_PAGES, _MOST_LISTED = 1000, 50, 8 << 20
+STREAM: Final = "stream"
+"""What a receipt names what a server says unasked: `READ mcp://NAME/stream`."""
 RESULT, TOOL_ERROR, RPC_ERROR = 200, 500, 400
 """What a receipt has as status: a result, one that the tool calls an error, an error of the protocol."""
 
@@ -38,6 +40,8 @@ _FEATURES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "resources/list": ("resources", ("cursor",)),
     "resources/templates/list": ("resources", ("cursor",)),
     "resources/read": ("resources", ("uri",)),
+    SUBSCRIBE: ("resources", ("uri",)),
+    UNSUBSCRIBE: ("resources", ("uri",)),
     "prompts/list": ("prompts", ("cursor",)),
     "prompts/get": ("prompts", ("name", "arguments")),
     "completion/complete": ("completions", ("ref", "argument", "context")),
@@ -77,7 +81,7 @@ class Face:
 
     async def initialize(self, asked: Rpc) -> tuple[Session, Message]:
         """Begin a session; return it and the answer. Raises Refusal."""
-        session = Session(self._connect(), self._clean, self._server_asks)
+        session = Session(self._connect(), self._clean, self._server_asks, self.server.allow)
         result = await session.begin(asked.params.get("protocolVersion"))
         while len(self._sessions) >= MOST_SESSIONS:
             await self._sessions.pop(next(iter(self._sessions))).close()
@@ -85,7 +89,7 @@ class Face:
         can = result.get("capabilities")
         can = can if isinstance(can, dict) else {}
         able: dict[str, JsonValue] = {"tools": {"listChanged": True}} if "tools" in can else {}
-        able |= {name: {} for name in self.server.allow if name in can}
+        able |= {name: _flags(can[name]) for name in self.server.allow if name in can}
         told: dict[str, JsonValue] = {"protocolVersion": session.version, "capabilities": able}
         told["serverInfo"] = _info(result.get("serverInfo"), self.server.name)
         if isinstance(result.get("instructions"), str):
@@ -110,7 +114,8 @@ class Face:
             elif method == "tools/list":
                 yield _result(asked, {"tools": await self._told(session)})
             elif method == "tools/call" or method in _FEATURES:
-                carried = self._call if method == "tools/call" else self._read
+                special = {"tools/call": self._call, SUBSCRIBE: self._watch, UNSUBSCRIBE: self._watch}
+                carried = special.get(method, self._read)
                 async with aclosing(carried(session, asked)) as heard:
                     async for each in heard:
                         yield each
@@ -118,6 +123,32 @@ class Face:
                 raise self._no_method(asked)
         except Refusal as refusal:
             raise RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, asked.id) from refusal
+
+    async def listen(self, session: Session) -> AsyncGenerator[Message, None]:
+        """Yield `{}` once the server agrees, then what it says unasked, until it ends. Raises Refusal, RpcError."""
+        session.must_have_room()  # before a receipt is begun: who asks too often leaves none
+        says = f"what {self.server.name} says unasked may be heard"
+        call = await self._begin("READ", STREAM, Allow(READ, self.server.credential, None, says), {})
+        try:
+            call.sent = True
+            async with aclosing(session.listen()) as heard:
+                async for each in heard:
+                    call.status = RESULT
+                    if each:
+                        call.response.add(written(each))
+                    yield each
+            call.whole = True
+        except (NotSent, RpcError) as refusal:
+            call.sent, call.why = False, _why(refusal)
+            raise
+        except Rejected as refusal:
+            call.status, call.whole, call.why = refusal.code, True, _why(refusal)
+            raise
+        except Refusal as refusal:
+            call.why = _why(refusal)
+            raise
+        finally:
+            self._means.calls.end(call)
 
     def denied(self, error: RpcError, method: str = "POST", below: str = "") -> RpcError:
         """Tell of a denial; return it."""
@@ -189,11 +220,11 @@ class Face:
         if tool in self._changed:
             says = f"{self.server.name} describes its tool {name} otherwise than before"
             judged = Deny("mcp_tool_changed", says)
-        elif known is None:
+        elif known is None and not self.server.names(tool):
             judged = Deny("mcp_no_tool", f"{self.server.name} has no tool {name}")
         else:
-            counts = self._means.calls.counts
-            judged = judge_call(self.server, tool, arguments, reads=known.reads, counts=counts)
+            counts, reads = self._means.calls.counts, known is not None and known.reads
+            judged = judge_call(self.server, tool, arguments, reads=reads, counts=counts)
         if isinstance(judged, Deny):
             raise self.denied(RpcError(DENIED, judged.code, judged.says, asked.id), METHOD, f"/{name}")
         return judged
@@ -208,6 +239,25 @@ class Face:
         call = await self._begin("READ", asked.method, allow, {})
         async for each in self._carried(session, asked, session.request(asked.method, params), call):
             yield each
+
+    async def _watch(self, session: Session, asked: Rpc) -> AsyncGenerator[Message, None]:
+        """Carry a subscription or the end of one: what the server says of that resource passes, or passes no more."""
+        if _FEATURES[asked.method][0] not in self.server.allow:
+            raise self._no_method(asked)
+        kept = False
+        try:
+            uri = read_uri(asked)
+            if asked.method == SUBSCRIBE:
+                session.watch(uri, asked.id)
+        except RpcError as error:
+            raise self.denied(error) from None
+        try:
+            async for each in self._read(session, asked):
+                kept = asked.method == SUBSCRIBE and "result" in each
+                yield each
+        finally:
+            if not kept:
+                session.unwatch(uri)
 
     # What leaves.
 
@@ -292,8 +342,14 @@ def _info(said: JsonValue, name: str) -> dict[str, JsonValue]:
     return {"name": name, "version": "", **kept}
 
 
-def _why(refusal: Refusal) -> str:
-    return f"{refusal.reason}: {refusal.detail}"[:500]
+def _flags(said: JsonValue) -> dict[str, JsonValue]:
+    """Return what a server says that it can do with a feature."""
+    given = said if isinstance(said, dict) else {}
+    return {key: True for key in ("subscribe", "listChanged") if given.get(key) is True}
+
+
+def _why(refusal: Refusal | RpcError) -> str:
+    return f"{refusal.reason}: {refusal.says if isinstance(refusal, RpcError) else refusal.detail}"[:500]
 
 
 def cleaner(redact: Callable[[str], str]) -> Clean:

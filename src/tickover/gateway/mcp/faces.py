@@ -1,7 +1,7 @@
 """The MCP servers of one sandbox at `http://tickover.internal/mcp/NAME`, as streamable HTTP wants it.
 
     POST    one message; a request is answered by one JSON document, or by events where the server says something first
-    DELETE  ends the session     GET  405: what a server says unasked is not passed on
+    GET     what the server says unasked, as events; 405 where it says nothing     DELETE  ends the session
 
 Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports. Of the agent's header fields none is
 forwarded. What is refused is a JSON-RPC error with `x-tickover-deny`, and told as a denial.
@@ -20,13 +20,16 @@ from tickover.core.network import INTERNAL_PORT
 from tickover.gateway.base import Denial
 from tickover.gateway.fields import Fields
 from tickover.gateway.internal import InternalAnswer, InternalRequest
-from tickover.gateway.mcp.base import Message, written
+from tickover.gateway.mcp.base import Message, Rejected, written
 from tickover.gateway.mcp.face import Face
-from tickover.gateway.mcp.session import Session
+from tickover.gateway.mcp.session import VERSIONS, Session
 from tickover.gateway.refusal import Refusal
 
 _JSON = re.compile(r'application/json(?:\s*;\s*charset\s*=\s*"?utf-?8"?)?', re.IGNORECASE)
 _SESSION, _VERSION = "mcp-session-id", "mcp-protocol-version"
+_EVENTS = Fields([("content-type", "text/event-stream")])
+_CONFLICT = 409
+_STATUS = {"mcp_session": 404, "mcp_busy": _CONFLICT}
 
 
 class Faces:
@@ -43,12 +46,31 @@ class Faces:
             if asked.method == "POST":
                 return await self._post(face, asked)
             session = self._session(face, asked)
+            if asked.method == "GET":
+                return await self._get(face, session, asked)
         except RpcError as error:
-            return _error(face.denied(error, asked.method), 404 if error.reason == "mcp_session" else 400)
+            return _error(face.denied(error, asked.method), _STATUS.get(error.reason, 400))
         if asked.method == "DELETE":
             await face.end(session)
             return InternalAnswer(200)
-        return InternalAnswer(405, fields=Fields([("allow", "POST, DELETE")]))  # no denial: every client tries to GET
+        return _no_method("GET, POST, DELETE")
+
+    async def _get(self, face: Face, session: Session, asked: InternalRequest) -> InternalAnswer:
+        """Begin a stream. A server without one is no denial: every client tries."""
+        _agreed(asked)
+        if not _streams(asked.fields):
+            return InternalAnswer(406)
+        heard = face.listen(session)
+        try:
+            await anext(heard)
+        except StopAsyncIteration:
+            return _no_method("POST, DELETE")
+        except Rejected as refusal:
+            return InternalAnswer(409) if refusal.code == _CONFLICT else _no_method("POST, DELETE")
+        except Refusal as refusal:
+            error = RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason)
+            return _error(error, refusal.status)
+        return InternalAnswer(200, _unasked(heard), _EVENTS)
 
     async def _post(self, face: Face, asked: InternalRequest) -> InternalAnswer:
         """Take one message. Raises RpcError for one that is none."""
@@ -66,9 +88,7 @@ class Faces:
                 return _error(RpcError(INTERNAL_ERROR, refusal.reason, refusal.detail or refusal.reason, said.id), 200)
             return _document(answer, Fields([(_SESSION, session.name)]))
         session = self._session(face, asked)
-        versions = asked.fields.all(_VERSION)
-        if versions not in {(), (session.version,)}:
-            raise RpcError(INVALID_REQUEST, "mcp_version", f"this session speaks {session.version}")
+        _agreed(asked)
         if isinstance(said, Answered):
             return InternalAnswer(202)  # to nothing: the server's questions are answered here
         if said.id is None:
@@ -98,7 +118,7 @@ async def _answered(heard: AsyncGenerator[Message, None], *, streams: bool) -> I
         await heard.aclose()
         raise
     if "method" in first:
-        return InternalAnswer(200, _events(first, heard), Fields([("content-type", "text/event-stream")]))
+        return InternalAnswer(200, _events(first, heard), _EVENTS)
     await heard.aclose()
     return _document(first)
 
@@ -111,6 +131,25 @@ async def _events(first: Message, heard: AsyncGenerator[Message, None]) -> Async
                 yield _event(each)
         except RpcError as error:
             yield _event(error.answer())
+
+
+async def _unasked(heard: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
+    """Write events; a stream that breaks off just ends, and its client may begin another one."""
+    async with aclosing(heard):
+        with suppress(Refusal):
+            async for each in heard:
+                yield _event(each)
+
+
+def _agreed(asked: InternalRequest) -> None:
+    """Hold a message to a version that we speak; to the server it goes in the one agreed upon. Raises RpcError."""
+    versions = asked.fields.all(_VERSION)
+    if len(versions) > 1 or not set(versions) <= set(VERSIONS):
+        raise RpcError(INVALID_REQUEST, "mcp_version", f"a message is of one of the versions {', '.join(VERSIONS)}")
+
+
+def _no_method(allowed: str) -> InternalAnswer:
+    return InternalAnswer(405, fields=Fields([("allow", allowed)]))
 
 
 def _event(message: Message) -> bytes:

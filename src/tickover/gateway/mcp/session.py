@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 from pydantic import JsonValue
 
-from tickover.core.jsonrpc import INVALID_REQUEST, NO_METHOD, Id, RpcError
+from tickover.core.jsonrpc import DENIED, INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, Asked, Id, RpcError
 from tickover.gateway.mcp.base import Message, Upstream
 from tickover.gateway.refusal import Refusal
 
@@ -23,23 +23,43 @@ VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 MOST_AT_ONCE: Final = 32
 """Requests of one session that are under way."""
 MOST_SAID: Final = 10_000
-"""Messages of a server that one request may bring."""
+"""Messages of a server that one request may bring, or one stream of what it says unasked."""
+MOST_STREAMS: Final = 4
+"""Streams of one session by which it hears what the server says unasked."""
+MOST_WATCHED: Final = 256
+"""Resources of which one session may be told that they changed."""
+LONGEST_URI: Final = 4096
 _OURS: Final[dict[str, JsonValue]] = {"name": "tickover", "version": "1"}
-_PASSED: Final[Mapping[str, tuple[str, ...]]] = {
-    "notifications/progress": ("progressToken", "progress", "total", "message"),
-    "notifications/message": ("level", "logger", "data"),
-    "notifications/tools/list_changed": (),
+_UPDATED: Final = "notifications/resources/updated"
+_PASSED: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "notifications/progress": ("", ("progressToken", "progress", "total", "message")),
+    "notifications/message": ("", ("level", "logger", "data")),
+    "notifications/tools/list_changed": ("", ()),
+    "notifications/resources/list_changed": ("resources", ()),
+    "notifications/prompts/list_changed": ("prompts", ()),
+    _UPDATED: ("resources", ("uri",)),
 }
-"""Notifications of a server that pass, with the keys of theirs that do."""
+"""Notifications of a server that pass, what of the instance's `allow` they need, and the keys of theirs that pass."""
 
 Clean = Callable[[Message], Message]
 """Takes secrets out of a message."""
 
 
+def read_uri(asked: Asked) -> str:
+    """Return whose changes a subscription is of. Raises RpcError."""
+    uri = asked.params.get("uri")
+    if not isinstance(uri, str) or not 0 < len(uri) <= LONGEST_URI:
+        says = f"`uri` is a text of at most {LONGEST_URI} characters"
+        raise RpcError(INVALID_PARAMS, "mcp_malformed", says, asked.id)
+    return uri
+
+
 class Session:
     """A conversation with a server. `tell` hears of each method that the server asked for."""
 
-    def __init__(self, upstream: Upstream, clean: Clean, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, upstream: Upstream, clean: Clean, tell: Callable[[str], None], allow: Collection[str] = ()
+    ) -> None:
         self.name = secrets.token_urlsafe(24)
         self.version = VERSIONS[-1]
         self._upstream = upstream
@@ -47,6 +67,9 @@ class Session:
         self._tell = tell
         self._numbers = itertools.count(1)
         self._open: dict[Id, int] = {}
+        self._allow = allow
+        self._streams = 0
+        self._watched: set[str] = set()
 
     async def begin(self, version: JsonValue) -> dict[str, JsonValue]:
         """Shake hands; return what the server said of itself. Raises Refusal; then the conversation is over."""
@@ -91,16 +114,46 @@ class Session:
                         yield self._clean(_answer(each, id_))
                         return
                     count += 1
-                    if count > MOST_SAID:
-                        raise Refusal(502, "mcp_too_many", f"the server said more than {MOST_SAID} things at once")
-                    if "id" in each:
-                        await self._refuse(each)
-                    elif (passed := _notification(each)) is not None:
-                        yield self._clean(passed)
+                    if (passed := await self._heard(each, count)) is not None:
+                        yield passed
         finally:
             if id_ is not None:
                 self._open.pop(id_, None)
         raise Refusal(502, "truncated", "the server ended before it answered")
+
+    async def listen(self) -> AsyncGenerator[Message, None]:
+        """Yield `{}` once the server agrees to it, then what the agent may hear of what the server says unasked.
+
+        Raises Refusal; RpcError as `must_have_room` does.
+        """
+        self.must_have_room()
+        self._streams += 1
+        try:
+            async with aclosing(self._upstream.listen()) as heard:
+                count = -1
+                async for each in heard:
+                    count += 1
+                    if count == 0:
+                        yield {}
+                    elif (passed := await self._heard(each, count)) is not None:
+                        yield passed
+        finally:
+            self._streams -= 1
+
+    def must_have_room(self) -> None:
+        """Raise RpcError where too many listen already."""
+        if self._streams >= MOST_STREAMS:
+            raise RpcError(INVALID_REQUEST, "mcp_busy", f"{MOST_STREAMS} streams of this session are open")
+
+    def watch(self, uri: str, id_: Id | None) -> None:
+        """Let changes of a resource pass from now on. Raises RpcError."""
+        if uri not in self._watched and len(self._watched) >= MOST_WATCHED:
+            raise RpcError(DENIED, "mcp_busy", f"a session is told of at most {MOST_WATCHED} resources", id_)
+        self._watched.add(uri)
+
+    def unwatch(self, uri: str) -> None:
+        """Let them pass no more."""
+        self._watched.discard(uri)
 
     async def result(self, method: str, params: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """Ask something for ourselves. Raises Refusal."""
@@ -126,6 +179,33 @@ class Session:
 
     async def close(self) -> None:
         await self._upstream.close()
+
+    async def _heard(self, message: Message, count: int) -> Message | None:
+        """Return what the agent may hear of something that is no answer. Raises Refusal where it is too much."""
+        if count > MOST_SAID:
+            raise Refusal(502, "mcp_too_many", f"the server said more than {MOST_SAID} things at once")
+        if "id" in message:
+            await self._refuse(message)
+            return None
+        passed = self._notification(message)
+        return None if passed is None else self._clean(passed)
+
+    def _notification(self, message: Message) -> Message | None:
+        method, params = message.get("method"), message.get("params")
+        needs, keys = _PASSED.get(method, ("nothing", ())) if isinstance(method, str) else ("nothing", ())
+        if needs and needs not in self._allow:
+            return None
+        given = params if isinstance(params, dict) else {}
+        if method == _UPDATED and not self._watches(given.get("uri")):
+            return None
+        kept: dict[str, JsonValue] = {key: given[key] for key in keys if key in given}
+        return {"jsonrpc": "2.0", "method": method, **({"params": kept} if kept else {})}
+
+    def _watches(self, uri: JsonValue) -> bool:
+        """Say whether this is a resource that was asked for, or one below it."""
+        if not isinstance(uri, str) or len(uri) > LONGEST_URI:
+            return False
+        return any(uri == each or uri.startswith((f"{each}/", f"{each}#", f"{each}?")) for each in self._watched)
 
     async def _refuse(self, message: Message) -> None:
         """Answer what the server asks by itself."""
@@ -156,12 +236,3 @@ def _answer(message: Message, id_: Id | None) -> Message:
         "message": str(error.get("message", "")),
     }
     return {"jsonrpc": "2.0", "id": id_, "error": kept | ({"data": error["data"]} if "data" in error else {})}
-
-
-def _notification(message: Message) -> Message | None:
-    method, params = message.get("method"), message.get("params")
-    if not isinstance(method, str) or method not in _PASSED:
-        return None
-    given = params if isinstance(params, dict) else {}
-    kept: dict[str, JsonValue] = {key: given[key] for key in _PASSED[method] if key in given}
-    return {"jsonrpc": "2.0", "method": method, **({"params": kept} if kept else {})}

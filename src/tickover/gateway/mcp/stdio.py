@@ -3,7 +3,8 @@
 Format: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio. Such a program has one
 conversation for its whole life, and an agent may open several: all of them share it. Its `initialize` is sent once and
 answered from then on; requests and progress tokens are numbered here, so that nobody hears another's answer. What it
-says on its own account goes to whoever asked last, and is dropped while nobody asks.
+says on its own account goes to whoever asked last or to those who listen, and is dropped while nobody does. It hears of
+the end of a subscription when the last conversation has ended it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any, Final, cast
@@ -20,7 +21,7 @@ from pydantic import JsonValue
 
 from tickover.core.document import DocumentError, read_json
 from tickover.gateway.fence import Fence
-from tickover.gateway.mcp.base import LARGEST_ANSWER, Message, NotSent, written
+from tickover.gateway.mcp.base import LARGEST_ANSWER, SUBSCRIBE, UNSUBSCRIBE, Message, NotSent, written
 from tickover.gateway.patience import Patience, within
 from tickover.gateway.refusal import Refusal
 
@@ -32,14 +33,20 @@ _PIECE: Final = 64 << 10
 _METHOD_NOT_FOUND: Final = -32601
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A request under way. `theirs` is its number (or token) as its conversation knows it."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Ear:
+    """Somebody who hears what the program says, because he listens or because he asked."""
 
     talk: Conversation
+    heard: asyncio.Queue[Message | Refusal] = field(default_factory=asyncio.Queue)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Asked(_Ear):
+    """A request under way. `theirs` is its number (or token) as its conversation knows it."""
+
     theirs: JsonValue
     token: JsonValue = None
-    heard: asyncio.Queue[Message | Refusal] = field(default_factory=asyncio.Queue)
 
 
 class StdioServer:
@@ -52,6 +59,8 @@ class StdioServer:
         self._patience = patience or Patience()
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
+        self._ears: list[_Ear] = []
+        self._watched: dict[JsonValue, set[Conversation]] = {}
         self._writer: asyncio.WriteTransport | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -97,7 +106,7 @@ class StdioServer:
         for transport in (self._writer, self._reader):
             if transport is not None:
                 transport.close()
-        for each in self._asked.values():
+        for each in (*self._asked.values(), *self._ears):
             each.heard.put_nowait(why)
         if self._first is not None and not self._first.done():
             self._first.cancel()
@@ -161,8 +170,20 @@ class StdioServer:
             message = {**message, "params": {**params, "progressToken": listener.token}}
         if "id" in message and (message["method"] == "ping" or listener is None):
             self._answer(message)
-        elif listener is not None and listener.heard.qsize() < MOST_WAITING:
-            listener.heard.put_nowait(message)
+            return
+        for each in self._hearers(message, listener):
+            if each.heard.qsize() < MOST_WAITING:
+                each.heard.put_nowait(message)
+
+    def _hearers(self, message: Message, asked: _Asked | None) -> list[_Ear]:
+        """Return who hears it: who asked last, and of news (a list or a resource that changed) all who listen.
+
+        A conversation hears it once, by its newest stream.
+        """
+        ears: dict[Conversation, _Ear] = {each.talk: each for each in self._ears}
+        if "id" not in message and str(message["method"]).endswith(("/updated", "/list_changed")):
+            return list({**({asked.talk: asked} if asked else {}), **ears}.values())
+        return [asked] if asked else list(ears.values())
 
     def _answer(self, message: Message) -> None:
         answer: Message = {"jsonrpc": "2.0", "id": message["id"]}
@@ -170,7 +191,11 @@ class StdioServer:
             answer["result"] = {}
         else:
             answer["error"] = {"code": _METHOD_NOT_FOUND, "message": "nobody is asked for anything now"}
-        line = written(answer) + b"\n"
+        self._mention(answer)
+
+    def _mention(self, message: Message) -> None:
+        """Write something that need not arrive, if that can be done at once."""
+        line = written(message) + b"\n"
         if self._writer is not None and self._drained.is_set() and self._fence.passes(len(line)):
             self._writer.write(line)
 
@@ -181,7 +206,7 @@ class StdioServer:
         if len(self._asked) >= MOST_WAITING:
             raise NotSent(503, "mcp_busy", f"over {MOST_WAITING} requests wait for this MCP server")
         number = next(self._numbers)
-        asked = _Asked(talk, message["id"], _token(message))
+        asked = _Asked(talk=talk, theirs=message["id"], token=_token(message))
         self._asked[number] = asked
         try:
             await self.post(_with_token({**message, "id": number}, number))
@@ -197,6 +222,47 @@ class StdioServer:
             if self._asked.pop(number, None) is not None and not self.over.done():
                 with suppress(Refusal):
                     await self.post(_cancelled(number))
+
+    async def overhear(self, talk: Conversation) -> AsyncGenerator[Message, None]:
+        """Yield `{}`, then what the program says unasked (see the port)."""
+        self._must_live()
+        ear = _Ear(talk=talk)
+        self._ears.append(ear)
+        try:
+            yield {}
+            while True:
+                heard = await ear.heard.get()
+                if isinstance(heard, Refusal):
+                    raise Refusal(heard.status, heard.reason, heard.detail)
+                yield heard
+        finally:
+            self._ears.remove(ear)
+
+    async def watch(self, talk: Conversation, message: Message) -> AsyncGenerator[Message, None]:
+        """Begin or end a subscription: the program hears of an end only when it is the last conversation's."""
+        uri = cast("dict[str, Any]", message.get("params") or {}).get("uri")
+        kept = message["method"] == UNSUBSCRIBE
+        if not kept:
+            self._watched.setdefault(uri, set()).add(talk)
+        elif not self._let_go(talk, uri):
+            yield {"jsonrpc": "2.0", "id": message["id"], "result": {}}
+            return
+        try:
+            async with aclosing(self.ask(talk, message)) as exchange:
+                async for heard in exchange:
+                    kept = kept or "result" in heard
+                    yield heard
+        finally:
+            if not kept:
+                self._let_go(talk, uri)
+
+    def _let_go(self, talk: Conversation, uri: JsonValue) -> bool:
+        """Say whether nobody holds a subscription any more."""
+        holders = self._watched.get(uri, set())
+        holders.discard(talk)
+        if not holders:
+            self._watched.pop(uri, None)
+        return not holders
 
     async def introduce(self, talk: Conversation, message: Message) -> AsyncGenerator[Message, None]:
         """Answer an `initialize`: the first is sent, the others have its answer."""
@@ -237,9 +303,13 @@ class StdioServer:
 
     def forget(self, talk: Conversation) -> None:
         """End what a conversation still waits for."""
-        for asked in self._asked.values():
-            if asked.talk is talk:
-                asked.heard.put_nowait(Refusal(499, "client_gone", "the conversation was ended"))
+        for each in (*self._asked.values(), *self._ears):
+            if each.talk is talk:
+                each.heard.put_nowait(Refusal(499, "client_gone", "the conversation was ended"))
+        for uri in [uri for uri, holders in self._watched.items() if talk in holders]:
+            if self._let_go(talk, uri) and not self.over.done():
+                params: dict[str, JsonValue] = {"uri": uri}
+                self._mention({"jsonrpc": "2.0", "id": next(self._numbers), "method": UNSUBSCRIBE, "params": params})
 
 
 class Conversation:
@@ -253,6 +323,8 @@ class Conversation:
         method = message.get("method")
         if method == "initialize":
             exchange = self._server.introduce(self, message)
+        elif method in {SUBSCRIBE, UNSUBSCRIBE}:
+            exchange = self._server.watch(self, message)
         elif method is not None and "id" in message:
             exchange = self._server.ask(self, message)
         else:
@@ -268,6 +340,10 @@ class Conversation:
                 yield heard
         finally:
             await exchange.aclose()
+
+    def listen(self) -> AsyncGenerator[Message, None]:
+        """See the port."""
+        return self._server.overhear(self)
 
     async def close(self) -> None:
         self._server.forget(self)

@@ -20,6 +20,7 @@ from tickover.core.document import DocumentError, read_json
 from tickover.core.mcp import McpServer
 from tickover.core.model_stream import Events
 from tickover.gateway.asked import Asked
+from tickover.gateway.base import Channel
 from tickover.gateway.fence import Fence
 from tickover.gateway.fields import Fields
 from tickover.gateway.framing import NO_BODY, Framing, Kind
@@ -52,20 +53,14 @@ class Streamable:
         self._road = road
         self._session = ""
         self._version = ""
+        self._listening: set[Channel] = set()
 
     async def send(self, message: Message) -> AsyncGenerator[Message, None]:
         """See the port."""
         body = written(message)
         fields = [("accept", "application/json, text/event-stream"), ("content-type", "application/json")]
-        upstream = await self._begin("POST", fields, body)
+        upstream, response = await self._asked("POST", fields, body)
         try:
-            response = await self._head(upstream)
-            if response.status == HTTPStatus.UNAUTHORIZED and await self._road.guard.renewed(
-                self._road.server.credential
-            ):
-                upstream.channel.close()
-                upstream = await self._begin("POST", fields, body)
-                response = await self._head(upstream)
             async with aclosing(self._answers(message, upstream, response)) as found:
                 async for each in found:
                     self._learn(message, each, response)
@@ -82,8 +77,28 @@ class Streamable:
         else:
             upstream.channel.close()
 
+    async def listen(self) -> AsyncGenerator[Message, None]:
+        """See the port. Silence is no fault here: the stream ends with the server's word, the session or the lease."""
+        upstream, response = await self._asked("GET", [("accept", "text/event-stream")], b"")
+        self._listening.add(upstream.channel)
+        try:
+            if response.status != HTTPStatus.OK:
+                raise Rejected(response.status)
+            if _kind(response) != "text/event-stream" or _coded(response):
+                raise Refusal(502, "mcp_malformed", "the server's stream is no plain text/event-stream")
+            yield {}
+            async with aclosing(self._events(upstream, idle_s=None, unique=True)) as events:
+                async for each in events:
+                    if isinstance(each.get("method"), str):
+                        yield each
+        finally:
+            self._listening.discard(upstream.channel)
+            upstream.channel.reset()
+
     async def close(self) -> None:
         """See the port: the server is told, if that can be done at once."""
+        for channel in list(self._listening):
+            channel.reset()
         if not self._session:
             return
         with suppress(Refusal, TimeoutError):
@@ -96,6 +111,21 @@ class Streamable:
                     upstream.channel.close()
 
     # Out.
+
+    async def _asked(self, method: str, fields: list[tuple[str, str]], body: bytes) -> tuple[Upstream, Response]:
+        """Send a request and read the answer's head, a second time with a new token where the first was too old."""
+        upstream = await self._begin(method, fields, body)
+        try:
+            response = await self._head(upstream)
+            guard, credential = self._road.guard, self._road.server.credential
+            if response.status == HTTPStatus.UNAUTHORIZED and await guard.renewed(credential):
+                upstream.channel.close()
+                upstream = await self._begin(method, fields, body)
+                response = await self._head(upstream)
+        except BaseException:
+            upstream.channel.reset()
+            raise
+        return upstream, response
 
     async def _begin(self, method: str, fields: list[tuple[str, str]], body: bytes) -> Upstream:
         """Send a request. Raises NotSent where nothing of it left."""
@@ -149,32 +179,34 @@ class Streamable:
             raise Refusal(503, self._road.fence.reason or "cut", "the run's traffic was cut off")
         upstream.reader.receive(data)
 
-    async def _body(self, upstream: Upstream) -> AsyncGenerator[bytes, None]:
+    async def _body(self, upstream: Upstream, idle_s: float | None) -> AsyncGenerator[bytes, None]:
         while True:
             event = upstream.reader.next_event()
             if isinstance(event, Data):
                 yield event.data
             elif isinstance(event, End):
                 return
+            elif idle_s is None:
+                await self._more(upstream)
             else:
-                async with within(self._road.patience.idle_s, 504, "upstream_silent", "nothing of the answer came"):
+                async with within(idle_s, 504, "upstream_silent", "nothing of the answer came"):
                     await self._more(upstream)
 
     async def _answers(self, message: Message, upstream: Upstream, response: Response) -> AsyncGenerator[Message, None]:
         """Yield the messages of an answer. Raises Rejected for a status that says no."""
         asks = "method" in message and "id" in message
-        if any(each != "identity" for each in response.fields.tokens("content-encoding")):
+        if _coded(response):
             raise Refusal(502, "content_coding", "the answer is coded, though it was asked to be plain")
-        kind = ",".join(response.fields.all("content-type")).partition(";")[0].strip().lower()
+        kind, idle_s = _kind(response), self._road.patience.idle_s
         if kind == "text/event-stream" and response.status == 200 and asks:
-            async with aclosing(self._events(upstream)) as events:
+            async with aclosing(self._events(upstream, idle_s)) as events:
                 async for each in events:
                     yield each
                     if "method" not in each and each.get("id") == message["id"]:
                         return
             raise Refusal(502, "truncated", "the server's stream ended before the answer")
         whole = bytearray()
-        async with aclosing(self._body(upstream)) as pieces:
+        async with aclosing(self._body(upstream, idle_s)) as pieces:
             async for piece in pieces:
                 whole += piece
                 if len(whole) > LARGEST_ANSWER:
@@ -191,9 +223,11 @@ class Streamable:
             raise Rejected(response.status)
         raise Refusal(502, "mcp_malformed", "the server's answer holds no answer to what was asked")
 
-    async def _events(self, upstream: Upstream) -> AsyncGenerator[Message, None]:
+    async def _events(
+        self, upstream: Upstream, idle_s: float | None, *, unique: bool = False
+    ) -> AsyncGenerator[Message, None]:
         reader, size = Events(), 0
-        async with aclosing(self._body(upstream)) as pieces:
+        async with aclosing(self._body(upstream, idle_s)) as pieces:
             async for piece in pieces:
                 found = reader.feed(piece)
                 size = len(piece) if found else size + len(piece)
@@ -201,7 +235,7 @@ class Streamable:
                     raise Refusal(502, "mcp_too_large", f"an event is longer than {LARGEST_ANSWER} bytes")
                 for each in found:
                     if each.strip():  # an event without data only says where a stream could be taken up
-                        yield _read(each)
+                        yield _read(each, unique=unique)
 
     def _learn(self, message: Message, answer: Message, response: Response) -> None:
         """Take from the answer to `initialize` what every later message must say."""
@@ -216,10 +250,18 @@ class Streamable:
         self._session = said[0] if said else ""
 
 
-def _read(data: bytes) -> dict[str, Any]:
+def _kind(response: Response) -> str:
+    return ",".join(response.fields.all("content-type")).partition(";")[0].strip().lower()
+
+
+def _coded(response: Response) -> bool:
+    return any(each != "identity" for each in response.fields.tokens("content-encoding"))
+
+
+def _read(data: bytes, *, unique: bool = False) -> dict[str, Any]:
     """Read a message of a server. Raises Refusal for what is none."""
     try:
-        value = read_json(data)
+        value = read_json(data, unique=unique)
     except DocumentError as error:
         raise Refusal(502, "mcp_malformed", f"the server's message is no JSON: {error}") from error
     if not isinstance(value, dict):
