@@ -204,7 +204,7 @@ def _problem(model: type[BaseModel], error: Any, document: Document, file: str) 
 
 def _right(model: type[BaseModel], path: KeyPath) -> str:
     """Say what an unknown key may have meant: one that stands a level deeper or higher, or one of a similar name."""
-    *above, name = path
+    above, name = path[:-1], path[-1]
     known = keys_at(above, model)
     deeper = [key for key in known if name in keys_at((*above, key), model)]
     higher = [dotted(path[:end]) for end in range(len(above)) if name in keys_at(path[:end], model)]
