@@ -75,6 +75,7 @@ def test_a_chain_that_does_not_verify_is_told_before_all() -> None:
     assert "✘ not as the gateway wrote them: record 1 is not as it was written" in shown
     assert "chain verified" not in shown
     assert "never sealed" in page(traffic(begun()))
+    assert "never sealed" not in page(traffic())
     assert "1 record after the seal" in page(traffic(begun(), ended(), begun(2), sealed=2))
 
 

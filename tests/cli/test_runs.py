@@ -81,7 +81,11 @@ def test_the_journal_by_number(cli: Cli) -> None:
     assert lines[0]["type"] == "run_created"
     later = cli("runs", "logs", "261118-aa", "--json", "--after", str(len(VERIFIED) - 1)).stdout.splitlines()
     assert [json.loads(line)["type"] for line in later] == ["run_finished"]
-    assert "  │ 14 changes\n" in cli("runs", "logs", "261118-aa").stdout
+    whole = cli("runs", "logs", "261118-aa").stdout
+    assert "  │ 14 changes\n" in whole
+    last = cli("runs", "logs", "261118-aa", "--after", str(len(VERIFIED) - 1)).stdout.splitlines()[-1]
+    assert last.startswith("execution completed after ")
+    assert last in whole
 
 
 @pytest.mark.usefixtures("tickover")

@@ -139,6 +139,20 @@ def test_the_words_of_an_agent_with_tools() -> None:
 
 
 @pytest.mark.parametrize(
+    ("says", "status", "hint"),
+    [
+        ("curl: (6) Could not resolve host: wiki.test\n", AgentStatus.FAILED, True),
+        ("getaddrinfo ENOTFOUND wiki.test\n", AgentStatus.FAILED, True),
+        ("curl: (6) Could not resolve host: wiki.test\n", AgentStatus.COMPLETED, False),
+        ("no such file\n", AgentStatus.FAILED, False),
+    ],
+)
+def test_who_failed_for_want_of_a_host_is_told_how_to_open_it(says: str, status: AgentStatus, hint: bool) -> None:
+    shown = told([*created(), *prepared(), *worked(said(says), status=status)]).out.getvalue()
+    assert ("`environment: {network: [HOST]}`" in shown) is hint
+
+
+@pytest.mark.parametrize(
     ("story", "end"),
     [
         (SKIPPED, "- NONE  `only_if` says there is nothing to do\nexecution skipped\n"),

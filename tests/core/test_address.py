@@ -3,7 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tickover.core.address import GRANTABLE, SAYS, AddressError, AddressKind, judge, screen
@@ -122,6 +122,7 @@ def test_this_machine_s_own_addresses_are_no_public_ones(address: str, kind: str
 
 
 @given(st.ip_addresses(v=4))
+@example(IPv4Address(1))
 def test_a_wrapped_address_is_never_judged_milder_than_the_one_inside(inner: IPv4Address) -> None:
     alone = judge(inner)
     compatible = IPv6Address(int(inner) if int(inner) > 1 else 0)  # ::1 wraps nothing: it is this machine itself
@@ -131,7 +132,7 @@ def test_a_wrapped_address_is_never_judged_milder_than_the_one_inside(inner: IPv
         IPv6Address(0x2002 << 112 | int(inner) << 80),
         IPv6Address(0x20010000 << 96 | 0x08080808 << 64 | (~int(inner) & 0xFFFFFFFF)),
         IPv6Address(0x20010000 << 96 | int(inner) << 64 | 0x08080808),
-        compatible,
+        IPv6Address(int(inner) if int(inner) != 1 else 0),  # ::1 wraps nothing: it is the loopback
     ):
         for private in (False, True):
             assert alone.admits(private=private) or not judge(wrapped).admits(private=private)

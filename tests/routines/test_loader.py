@@ -75,6 +75,26 @@ def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
         ("agent: steps\nenvironment: {setup: {rnu: a}}\n", "environment.setup.rnu", "did you mean `run`?"),
         ("agent: steps\nisolation: sandbx\n", "isolation", "did you mean `sandbox`?"),
         ("agent: steps\ndescription: 5\n", "description", "put it in quotes"),
+        ("agent: steps\nnetwork: [a.test]\n", "network", "`network` stands inside `environment`"),
+        ("agent: steps\ntimeout: 5s\n", "timeout", "`timeout` stands inside `limits`"),
+        ("agent: steps\nexpect: [{run: x}]\n", "expect[0].run", "`run` stands inside `command`"),
+        (
+            "agent: steps\nlimits: {artifacts: [a]}\n",
+            "limits.artifacts",
+            "`artifacts` stands at the top, without indent",
+        ),
+        (
+            "agent: steps\non:\n- webhook:\n    secret: s\n    verify: {token: {header: x-token}, secret: s}\n",
+            "on[0].webhook.secret",
+            "`secret` stands inside `verify`",
+        ),
+        (
+            "agent: steps\nexpect: [{command: x}]\n",
+            "expect[0].command",
+            "its keys: guard, run, stop_gate, subject, timeout",
+        ),
+        ("agent: steps\nrepositories: {a: x}\n", "repositories.a", "its keys: credential, ref, trusted_ref, url"),
+        ("agent: steps\nexpect: {file: {path: a}}\n", "expect", "begin each item with `- `, or put [ ] around"),
     ],
 )
 def test_the_nearest_right_word_is_named(front: str, key: str, hint: str) -> None:

@@ -101,8 +101,9 @@ def _seal(traffic: Traffic, wrong: str) -> Line:
     if wrong:
         return Line(Ink("✘ not as the gateway wrote them: ", "bad"), wrong)
     if traffic.sealed is None:
-        records = counted(len(traffic.links), "record")
-        return Line(Ink("▲ never sealed", "warn"), f": {records}" if traffic.links else "")
+        if not traffic.links:
+            return Line(Ink("nothing to seal", "dim"))
+        return Line(Ink("▲ never sealed", "warn"), f": {counted(len(traffic.links), 'record')}")
     after = len(traffic.links) - traffic.sealed.seq
     more = f", {counted(after, 'record')} after the seal" if after else ""
     text = f"chain verified, sealed at record {traffic.sealed.seq} ({traffic.sealed.mac[:12]}){more}"

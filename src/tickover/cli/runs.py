@@ -68,7 +68,8 @@ def list_(
     elif rows:
         screen(no_color=no_color).show(run_table(rows, time.time()))
     else:
-        screen(sys.stderr).show(Line("no runs; `tickover run FOLDER` makes one"))
+        chosen = routine or execution or outcome
+        screen(sys.stderr).show(Line("no such runs" if chosen else "no runs; `tickover run FOLDER` makes one"))
 
 
 @command.command(epilog="\b\nExample:\n  tickover runs show 261123 --json")
@@ -111,7 +112,7 @@ def logs(*, run: str, follow: bool, after: int, as_json: bool, home: Path | None
     with options.reading(home) as tickover:
         row = tickover.run_row(run)
         out = screen(no_color=no_color)
-        transcript = Transcript(out, tickover.blob, live=follow)
+        transcript = Transcript(out, tickover.blob, live=follow, began=row.created)
         try:
             for event in _events(tickover, row, after, follow=follow):
                 if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import singledispatchmethod
@@ -63,20 +64,26 @@ DOING: Final = {
     Phase.STATE: "keeping state",
     Phase.CLEANUP: "cleaning up",
 }
+_NO_HOST: Final = re.compile(  # curl, glibc, musl and Node, of a name that nobody resolves
+    r"Could not resolve host|Name or service not known|Temporary failure in name resolution|ENOTFOUND|EAI_AGAIN"
+)
 _LONG_LINE: Final = 8192  # characters after which an unfinished line of output is shown
 
 
 class Transcript:
     """Shows a run's events on a screen, in order. `blob` gives the body of output that is too long for the journal.
 
-    `live`: the run is going on, so what it does now is said, too.
+    `live`: the run is going on, so what it does now is said, too. `began`: when it did, for one whose first events
+    are not shown.
     """
 
-    def __init__(self, screen: Screen, blob: Callable[[str], bytes], *, live: bool = True) -> None:
+    def __init__(self, screen: Screen, blob: Callable[[str], bytes], *, live: bool = True, began: float = 0.0) -> None:
         self._screen = screen
         self._live = live
         self._blob = blob
-        self._began = 0.0
+        self._began = began
+        self._cut_off = False
+        self._missed_a_host = False
         self._attempts = 0
         self._cause: Cause | None = None
         self._reason = ""
@@ -130,6 +137,8 @@ class Transcript:
     @_fact.register
     def _(self, fact: SandboxStarted, event: JournalEvent) -> None:
         del event
+        self._cut_off = fact.network == "none"
+        self._missed_a_host = False
         words = f"{fact.backend} (tier {fact.tier}), network {fact.network}"
         if fact.weaknesses:
             words += f"; not protected: {', '.join(fact.weaknesses)}"
@@ -171,6 +180,8 @@ class Transcript:
         text = fact.text
         if text is None:
             text = self._blob(str(fact.blob)).decode("utf-8", "replace")
+        if self._cut_off and not self._missed_a_host:
+            self._missed_a_host = _NO_HOST.search(text) is not None
         *lines, rest = (self._unfinished[fact.stream] + text).split("\n")
         self._unfinished[fact.stream] = rest
         if lines:
@@ -218,6 +229,10 @@ class Transcript:
         if fact.said:
             how += f" (its own word: {fact.said})"
         self._row(Ink(how, "dim"))
+        if self._missed_a_host and fact.status is not AgentStatus.COMPLETED:
+            self._row(
+                Ink("hint       no host was open to it: list those it needs, `environment: {network: [HOST]}`", "warn")
+            )
 
     @_fact.register
     def _(self, fact: StopGateJudged, event: JournalEvent) -> None:

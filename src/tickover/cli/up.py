@@ -92,7 +92,7 @@ def _http(**more: Any) -> HttpFace:
         from tickover.cli.face import HttpFace
     except ModuleNotFoundError as error:
         text = f"HTTP needs the extra `server`: there is no module `{error.name}`"
-        hint = "pip install 'tickover[server]', or --no-http"
+        hint = "--no-http, or in a checkout .venv/bin/pip install -e '.[server]', else pip install 'tickover[server]'"
         raise UsageError("server.extra", text, hint=hint) from None
     return HttpFace(**more)
 

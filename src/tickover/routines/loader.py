@@ -190,19 +190,44 @@ def _problem(model: type[BaseModel], error: Any, document: Document, file: str) 
     kind = error["type"]
     where = _where(document, file, path)
     if kind == "extra_forbidden":
-        known = keys_at(path[:-1], model)
-        near = difflib.get_close_matches(str(path[-1]), known, 1, 0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
-        return UsageError("definition.unknown_key", f"unknown key `{path[-1]}`", hint=hint, where=where)
+        return UsageError("definition.unknown_key", f"unknown key `{path[-1]}`", hint=_right(model, path), where=where)
     if kind == "missing":
-        return UsageError("definition.missing_key", f"`{dotted(path)}` is required", where=where)
+        hint = _inside(model, path)
+        return UsageError("definition.missing_key", f"`{dotted(path)}` is required", hint=hint, where=where)
     value = error.get("input")
     if value is None:
         return UsageError("definition.empty", f"`{path[-1]}` has no value", where=where)
     choices = AGENTS if path == ("agent",) else _choices(error)
     near = difflib.get_close_matches(value, choices, 1) if isinstance(value, str) else []
-    hint = f"did you mean `{near[0]}`?" if near else "put it in quotes" if kind == "string_type" else ""
+    hint = f"did you mean `{near[0]}`?" if near else _shape_hint(model, path, kind)
     return UsageError(f"definition.{_CODES.get(kind, kind)}", _sentence(error), hint=hint, where=where)
+
+
+def _right(model: type[BaseModel], path: KeyPath) -> str:
+    """Say what an unknown key may have meant: one that stands a level deeper or higher, or one of a similar name."""
+    above, name = path[:-1], path[-1]
+    known = keys_at(above, model)
+    deeper = [key for key in known if name in keys_at((*above, key), model)]
+    higher = [dotted(path[:end]) for end in range(len(above)) if name in keys_at(path[:end], model)]
+    if deeper:
+        return f"`{name}` stands inside {' or '.join(f'`{key}`' for key in deeper)}"
+    near = difflib.get_close_matches(str(name), known, 1, 0.5)
+    if higher and not near:
+        return f"`{name}` stands inside `{higher[-1]}`" if higher[-1] else f"`{name}` stands at the top, without indent"
+    return f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}"
+
+
+def _inside(model: type[BaseModel], path: KeyPath) -> str:
+    keys = keys_at(path, model)
+    return f"its keys: {', '.join(keys)}" if keys else ""
+
+
+def _shape_hint(model: type[BaseModel], path: KeyPath, kind: str) -> str:
+    if kind == "string_type":
+        return "put it in quotes"
+    if kind == "tuple_type":
+        return "begin each item with `- `, or put [ ] around"
+    return _inside(model, path) if _SENTENCES.get(kind) == "a map belongs here" else ""
 
 
 _CODES = {

@@ -68,7 +68,10 @@ def decode(raw: bytes, file: str) -> str:
         raise YamlError("yaml.size", f"larger than {MAX_BYTES // 1024} KiB", where=Where(file))
     if raw.startswith(b"\xef\xbb\xbf"):
         raise YamlError(
-            "yaml.bom", "the file begins with a byte order mark", hint="save as UTF-8", where=Where(file, 1, 1)
+            "yaml.bom",
+            "the file begins with a byte order mark",
+            hint="save as UTF-8 without it",
+            where=Where(file, 1, 1),
         )
     try:
         text = raw.decode("utf-8")
