@@ -84,6 +84,31 @@ async def test_what_may_be_called_once_is_called_once_and_receipted() -> None:
     assert ended.response_sha256
 
 
+async def test_a_tool_that_its_server_does_not_list_needs_both_tools_and_may() -> None:
+    hidden = ToolRule("may[0]", "hidden", None, 1)
+    for tools, rules, reason in (
+        ([], [hidden], "mcp_no_tool"),
+        (["hidden"], [], "mcp_no_tool"),
+        (["search"], [hidden], "mcp_no_tool"),
+    ):
+        double = tracker()
+        async with faced(double, tools=tools, rules=rules) as face:
+            await face.begin()
+            assert (await face.call("hidden")).reason == reason
+        assert double.calls() == []
+        assert face.codes() == [reason]
+    double = tracker()
+    async with faced(double, tools=["hidden"], rules=[hidden]) as face:
+        await face.begin()
+        assert await face.tools() == [], "no model is told of it"
+        assert (await face.call("hidden")).last["error"]["message"] == "no tool hidden", "that is the server's to say"
+        assert (await face.call("hidden")).reason == "max"
+        _, receipt = await face.ledger.ended(2)
+    assert double.calls() == [("hidden", {})]
+    assert receipt.ended
+    assert (receipt.begun.writes, receipt.begun.rule, receipt.ended.status) == (True, "may[0]", 400)
+
+
 async def test_what_left_in_an_earlier_attempt_counts() -> None:
     async with faced(tracker(), tools=["create_issue"], rules=[ONCE], counts=Counter({"may[0]": 1})) as face:
         await face.begin()
