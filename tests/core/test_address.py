@@ -125,7 +125,6 @@ def test_this_machine_s_own_addresses_are_no_public_ones(address: str, kind: str
 @example(IPv4Address(1))
 def test_a_wrapped_address_is_never_judged_milder_than_the_one_inside(inner: IPv4Address) -> None:
     alone = judge(inner)
-    compatible = IPv6Address(int(inner) if int(inner) > 1 else 0)  # ::1 wraps nothing: it is this machine itself
     for wrapped in (
         IPv6Address(0xFFFF << 32 | int(inner)),
         IPv6Address((0x64FF9B << 96) | int(inner)),
