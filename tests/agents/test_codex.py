@@ -92,6 +92,12 @@ def test_every_recording_is_used() -> None:
     assert {path.stem for path in DATA.iterdir()} == set(ENDINGS)
 
 
+def test_an_ending_is_heard_wherever_its_type_stands() -> None:
+    lines = b'{"thread_id":"t","type":"thread.started"}\n{"usage":{"input_tokens":1},"type":"turn.completed"}\n'
+    parser = CodexAgent().parser(TASK)
+    assert ending([*parser.feed("stdout", lines), *parser.finish(AgentExit(0))]).status == "completed"
+
+
 def test_the_normal_form_of_a_success() -> None:
     ready, text, call, answer, last, usage, _ = facts_of("success", AgentExit(0))
     assert isinstance(ready, AgentReady)

@@ -74,6 +74,12 @@ def test_a_leaf_is_for_its_host_alone(authority: RunAuthority) -> None:
         shake(authority.context("slack.test"), strict(authority), "api.example.com")
 
 
+def test_what_one_run_is_shown_no_other_believes(authority: RunAuthority) -> None:
+    other = RunAuthority("run-2", now=NOW, below=["slack.test"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(authority.context("slack.test"), strict(other), "slack.test")
+
+
 @pytest.mark.parametrize("host", ["evil.test", "notexample.com", "example.com.evil.test"])
 def test_the_authority_may_not_sign_for_other_hosts(authority: RunAuthority, host: str) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree"):

@@ -173,8 +173,26 @@ def hello(name: str) -> bytes:
     return outgoing.read()
 
 
+def hiding(hello: bytes) -> bytes:
+    """Return a hello with one extension more: what may hide another name (ECH, RFC 9849)."""
+    message = hello[9:]
+    at = 35 + message[34]  # version, random, session
+    at += 2 + int.from_bytes(message[at : at + 2])  # ciphers
+    at += 1 + message[at]  # compression
+    extensions = message[at + 2 :] + b"\xfe\x0d\x00\x04\x00\x01\x02\x03"
+    message = message[:at] + len(extensions).to_bytes(2) + extensions
+    message = hello[5:6] + len(message).to_bytes(3) + message
+    return hello[:3] + len(message).to_bytes(2) + message
+
+
 @pytest.mark.parametrize(
-    ("said", "protection"), [(hello("evil.test"), "named"), (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "tls")]
+    ("said", "protection"),
+    [
+        (hello("evil.test"), "named"),
+        (hiding(hello("localhost")), "named"),
+        (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "tls"),
+    ],
+    ids=["another name", "a hidden name", "no TLS"],
 )
 @pytest.mark.parametrize("without", [True, False])
 async def test_what_a_tunnel_may_carry(

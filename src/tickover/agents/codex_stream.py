@@ -27,7 +27,7 @@ class CodexParser:
     """Reads one run of the CLI."""
 
     def __init__(self, output_limit: int, *, schema: bool = False) -> None:
-        self._lines = JsonLines(b'{"type"', self._take, output_limit)
+        self._lines = JsonLines(b"{", self._take, output_limit)
         self._schema = schema
         self._tools = ToolBook()
         self._ready = False

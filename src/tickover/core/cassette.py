@@ -21,7 +21,9 @@ from tickover.core.event import Scalar
 MOST_BODY: Final = 8 << 20
 """Bytes of one body that are recorded; of a longer one nothing is."""
 MOST_BYTES: Final = 64 << 20
-"""Bytes of all bodies of one cassette."""
+"""Bytes of all lines with bodies of one cassette."""
+MOST_TAKES: Final = 10_000
+"""Exchanges of one cassette."""
 
 
 class CassetteError(TickoverError):
@@ -87,7 +89,8 @@ class Header(_Line):
 class Take(_Line):
     """One request and its answer. `status` is None where none came, and `why` says so; it may also have broken off.
 
-    `left_out` says why the bodies are not here. `whole`: the answer came to its end.
+    `left_out` says why the bodies are not here. `whole`: the answer came to its end. One without a method stands for
+    all that came after a recording was full.
     """
 
     method: str
@@ -107,6 +110,8 @@ class Take(_Line):
 
     @property
     def target(self) -> str:
+        if not self.method:
+            return "further requests"
         return target(self.method, self.scheme, self.host, self.port, self.path, self.query)
 
 

@@ -58,6 +58,10 @@ class Turn(NamedTuple):
     number: int
 
 
+_COMPARED = 64
+"""Recorded requests to one place that a request is compared with, word by word."""
+
+
 @dataclass(slots=True)
 class _Entry:
     take: Take
@@ -208,14 +212,15 @@ def _chosen(entries: Sequence[_Entry], asked: Take, where: str) -> Found:
     if not entries:
         return Found(None, (Drift(DriftKind.UNKNOWN, asked.target, where, now=_beginning(asked.body)),))
     unused = [each for each in entries if not each.used]
-    apart: list[tuple[_Entry, Difference | None]] = [(each, _apart(each.take, asked)) for each in unused or entries]
-    same = [entry for entry, differs in apart if differs is None]
-    same = [each for each in same if each.take.body_sha256 == asked.body_sha256] or same
+    among = unused or entries[::-1]
+    same = next((each for each in among if each.take.body_sha256 == asked.body_sha256), None)
+    apart = [] if same else [(each, _apart(each.take, asked)) for each in among[:_COMPARED]]
+    same = same or next((entry for entry, differs in apart if differs is None), None)
     drift: list[Drift] = []
     if same:
-        entry = same[0] if unused else same[-1]
+        entry = same
     else:
-        entry, differs = apart[0] if unused else apart[-1]
+        entry, differs = apart[0]
         if differs is not None:
             place = ", ".join(filter(None, (where, differs.at)))
             drift.append(Drift(DriftKind.DIFFERS, asked.target, place, differs.then, differs.now))

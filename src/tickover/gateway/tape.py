@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tickover.core.cassette import MOST_BODY, MOST_BYTES, Take, write_line
+from tickover.core.cassette import MOST_BODY, MOST_BYTES, MOST_TAKES, Take, write_line
 from tickover.gateway.asked import Asked
 from tickover.gateway.calls import Tally
 from tickover.gateway.fields import Fields
@@ -53,30 +53,35 @@ class Recording:
 
 
 class Tape:
-    """Writes takes to a file. `blot` takes every secret of the run out of bytes."""
+    """Writes takes to a file. `blot` takes every secret of the run out of bytes.
 
-    def __init__(self, descriptor: int) -> None:
+    What is full stays small: a take that does not fit is written without its bodies and fields, and of those past the
+    last one nothing is; the last line says so.
+    """
+
+    def __init__(self, descriptor: int, *, most: int = MOST_BYTES, takes: int = MOST_TAKES) -> None:
         self._descriptor = descriptor
-        self._left = MOST_BYTES
+        self._left = most
+        self._bare_left = most // 4
+        self._takes = takes
+        self._over = False
 
     def end(
         self, recording: Recording, blot: Callable[[bytes], bytes], *, status: int | None, whole: bool, why: str
     ) -> None:
         """Write one down. Raises OSError."""
+        if self._over:
+            return
         asked, request, response = recording.asked, recording.request, recording.response
         sent = bytes(request.kept) if recording.said is None else recording.said
-        size = len(sent) + len(response.kept)
         left_out = ""
         if asked.upgrade:
             left_out = "what passes on an upgraded connection is not recorded"
         elif not (request.whole and response.whole and len(sent) <= MOST_BODY):
             left_out = f"it was longer than the {MOST_BODY >> 20} MiB that are recorded"
-        elif size > self._left:
-            left_out = f"the recording was full: {MOST_BYTES >> 20} MiB"
         if left_out:
             sent = answer = b""
         else:
-            self._left -= size
             answer = bytes(response.kept)
         sent = blot(sent)
         take = Take(
@@ -86,9 +91,26 @@ class Tape:
                 (name, blot(value.encode("latin-1")).decode("latin-1"))
                 for name, value in recording.fields.without(*_NOT_KEPT)
             ),
-            answer=blot(answer), whole=whole, why=why, left_out=left_out,
+            answer=blot(answer), whole=whole, why=blot(why.encode()).decode("utf-8", "replace"), left_out=left_out,
         )  # fmt: skip
-        _write(self._descriptor, write_line(take))
+        self._write(take)
+
+    def _write(self, take: Take) -> None:
+        line = write_line(take)
+        if len(line) <= self._left:
+            self._left -= len(line)
+        else:
+            bare = take.model_copy(
+                update={"body": b"", "answer": b"", "fields": (), "left_out": "the recording was full"}
+            )
+            line = write_line(bare)
+            self._bare_left -= len(line)
+        self._takes -= 1
+        if self._takes <= 0 or self._bare_left <= 0:
+            self._over = True
+            end = "the recording was full: this, and what came after it, is not in it"
+            line = write_line(Take(method="", scheme="", host="", port=0, path="", left_out=end))
+        _write(self._descriptor, line)
 
     def close(self) -> None:
         os.close(self._descriptor)
