@@ -69,6 +69,16 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
         code, _, err = await up.cli("login", up.url, stdin=up.token + "\n")
         assert code == 0, err
         assert (up.folder / "config/tickover/login.json").stat().st_mode & 0o777 == 0o600
+        code, _, err = await up.cli("secret", "set", "spare", "--remote", "--hosts", "example.com", stdin="spare-value")
+        assert code == 0, err
+        code, out, err = await up.cli("secret", "list", "--remote", "--json")
+        assert (code, [each["name"] for each in json.loads(out)]) == (0, ["acme", "ops-signing", "spare"]), err
+        code, out, err = await up.cli("secret", "list", "--remote")
+        assert (code, "example.com" in out, "spare-value" in out) == (0, True, False), err
+        code, _, err = await up.cli("secret", "rm", "spare", "--remote")
+        assert (code, "spare removed" in err) == (0, True), err
+        code, out, err = await up.cli("secret", "list", "--remote", "--json")
+        assert "spare" not in [each["name"] for each in json.loads(out) if each["version"]], err
         code, out, err = await up.cli("push", "--remote", "routines/work", "--json")
         assert code == 0, err
         assert json.loads(out)["name"] == "work"
@@ -91,11 +101,12 @@ async def test_from_a_push_to_a_notice(up: Up) -> None:
                 while True:
                     runs = (await client.get("/api/v1/runs")).json()["runs"]
                     ended = [run for run in runs if run["finished"]]
-                    if len(ended) == 2 and len(ops.sent) == 3:
+                    notices = (await client.get("/api/v1/notices")).json()["notices"]
+                    settled = [each for each in notices if each["state"] != "waiting"]
+                    if len(ended) == 2 and len(ops.sent) == 3 and len(settled) == 3:
                         break
                     await client.get(f"/api/v1/runs/{runs[0]['id']}?wait=1")
             assert [run["outcome"] for run in ended] == ["verified", "verified"]
-            notices = (await client.get("/api/v1/notices")).json()["notices"]
             assert [each["state"] for each in notices] == ["sent", "sent", "sent"]
         assert await up.stop() == 0
     assert sorted(each.path for each in ops.sent) == ["/callback", "/notices", "/notices"]

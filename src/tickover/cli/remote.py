@@ -134,6 +134,13 @@ class Remote:
             raise UsageError("secret.no_text", "a value that goes to a server must be text") from None
         return self._json("POST", f"/api/v1/secrets/{quote(name, safe='')}", json=body)
 
+    def secrets(self) -> list[dict[str, Any]]:
+        """Return the secrets, without their values."""
+        return list(self._json("GET", "/api/v1/secrets", again=True)["secrets"])
+
+    def remove_secret(self, name: str) -> None:
+        self._json("DELETE", f"/api/v1/secrets/{quote(name, safe='')}")
+
     def cancel(self, run: str) -> None:
         self._json("POST", f"/api/v1/runs/{run}/cancel")
 

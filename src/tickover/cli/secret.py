@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -90,30 +91,46 @@ def _set_remote(name: str, value: bytes, binding: dict[str, Any], *, as_json: bo
 
 
 @command.command(name="list", epilog="\b\nExample:\n  tickover secret list --json | jq '.[].name'")
+@click.option("--remote", is_flag=True, help="List those of the server of `tickover login`.")
 @options.as_json("the secrets, without their values,")
 @options.home
 @options.no_color
-def list_(*, as_json: bool, home: Path | None, no_color: bool) -> None:
+def list_(*, remote: bool, as_json: bool, home: Path | None, no_color: bool) -> None:
     """List credentials: how and where each may go, who set its value and when."""
-    with options.reading(home) as tickover:
-        found = tickover.secrets.list()
+    if remote:
+        from tickover.cli.remote import Remote, known_login
+
+        with Remote(*known_login()) as server:
+            told = server.secrets()
+        listed, rows = [{"format": FORMAT, **each} for each in told], [_remote_row(each) for each in told]
+    else:
+        with options.reading(home) as tickover:
+            found = tickover.secrets.list()
+        listed, rows = [_json(each) for each in found], [_row(each) for each in found]
     if as_json:
-        print_json([_json(each) for each in found])
-    elif found:
+        print_json(listed)
+    elif rows:
         heads = ("NAME", "KIND", "MAY GO TO", "VALUE")
-        screen(no_color=no_color).show(Table(tuple(_row(each) for each in found), indent=0, heads=heads))
+        screen(no_color=no_color).show(Table(tuple(rows), indent=0, heads=heads))
     else:
         screen(sys.stderr).show(Line("no secrets; `tickover secret set NAME --hosts HOST` keeps one"))
 
 
 @command.command(epilog="\b\nExample:\n  tickover secret rm slack")
 @click.argument("name", metavar="NAME")
+@click.option("--remote", is_flag=True, help="Remove it on the server of `tickover login`.")
 @options.home
 @options.no_color
-def rm(name: str, home: Path | None, no_color: bool) -> None:
+def rm(*, name: str, remote: bool, home: Path | None, no_color: bool) -> None:
     """Remove a value: it is overwritten, and runs that need it are refused."""
-    with options.reading(home) as tickover:
-        tickover.secrets.remove(name)
+    if remote:
+        from tickover.cli.remote import Remote, known_login
+
+        with Remote(*known_login()) as server:
+            server.remove_secret(name)
+    else:
+        with options.reading(home) as tickover:
+            tickover.secrets.remove(name)
     screen(sys.stderr, no_color=no_color).show(Line(f"{name} removed"))
 
 
@@ -137,12 +154,26 @@ def _where(shown: Shown) -> str:
 
 
 def _row(shown: Shown) -> tuple[Cell, ...]:
-    value: Cell = Ink("not set", "warn")
-    if shown.record is not None:
-        set_at = ago(shown.record.set_at, time.time())
-        value = f"version {shown.record.version}, set {set_at} by {shown.record.set_by}"
-    place = " (tickover.yaml)" if shown.in_file else ""
-    return (shown.name, shown.kind, f"{_where(shown)}{place}", value)
+    record = shown.record
+    value = _set(record.version, record.set_at, record.set_by) if record else None
+    return _cells(shown.name, shown.kind, _where(shown), value, in_file=shown.in_file)
+
+
+def _remote_row(told: dict[str, Any]) -> tuple[Cell, ...]:
+    value = told["version"] and _set(
+        told["version"], datetime.fromisoformat(told["set_at"]).timestamp(), told["set_by"]
+    )
+    where = ", ".join(map(str, told["hosts"])) or "no host: it only signs"
+    return _cells(str(told["name"]), str(told["kind"]), where, value, in_file=bool(told["in_file"]))
+
+
+def _set(version: object, at: float, by: object) -> str:
+    return f"version {version}, set {ago(at, time.time())} by {by}"
+
+
+def _cells(name: str, kind: str, where: str, value: str | None, *, in_file: bool) -> tuple[Cell, ...]:
+    place = " (tickover.yaml)" if in_file else ""
+    return (name, kind, f"{where}{place}", value or Ink("not set", "warn"))
 
 
 def _json(shown: Shown) -> dict[str, Any]:
