@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,13 +42,17 @@ class Chat:
         self.ok = True
         self.posted: list[dict[str, Any]] = []
         self.tokens: list[str | None] = []
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
 
     async def __call__(self, seen: Seen, talk: Talk) -> None:
         self.tokens.append(seen.header("authorization"))
         if seen.method == "POST" and self.ok:
             self.posted.append(json.loads(seen.body))
         answer = json.dumps({"ok": self.ok}).encode()
+        self.before()
         await talk.answer(answer, headers=(("content-type", "application/json"),))
+        self.after()
 
 
 @asynccontextmanager
@@ -123,6 +129,27 @@ async def test_a_post_that_was_answered_well_is_verified_by_its_receipt(
     assert (len(traffic.receipts), wrong) == (1, "")
     assert traffic.sealed is not None
     assert traffic.sealed.seq == 2
+
+
+async def test_a_gateway_that_dies_before_it_wrote_the_answer_down_leaves_an_unknown(
+    bench: Bench, double: Upstream, chat: Chat
+) -> None:
+    """The post was made and answered, the receipt has no end: nothing is proved, and nothing is posted twice."""
+
+    def gateway(sign: signal.Signals) -> None:
+        pid = bench.tickover.gateway.pid
+        assert pid is not None
+        os.kill(pid, sign)
+
+    chat.before, chat.after = (lambda: gateway(signal.SIGSTOP)), (lambda: gateway(signal.SIGKILL))
+    set_up(bench, double)
+    row = await bench.run(routine(bench, double, "C0ENG", retry={"attempts": 3, "backoff": "1s"}))
+    assert (row.outcome, row.exit_code) == ("unverified", 7), row.reason
+    [receipt] = receipts(bench)
+    assert receipt.ended is None
+    [evidence] = row.evidence
+    assert (evidence.kind, evidence.result) == ("receipt", "error"), evidence
+    assert len(chat.posted) == 1
 
 
 async def test_200_with_ok_false_is_failed(bench: Bench, double: Upstream, chat: Chat) -> None:
