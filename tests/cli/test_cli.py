@@ -134,6 +134,12 @@ def test_an_option_can_come_from_the_environment(cli: Cli) -> None:
     assert "--limit" in shown.stderr
 
 
+def test_a_verb_that_a_noun_has_not_is_answered_with_those_that_it_has(cli: Cli) -> None:
+    shown = cli("secret", "remove", "slack")
+    assert shown.exit_code == 2
+    assert "There is no verb `remove`; there are list, rm, set." in shown.stderr
+
+
 def test_the_version(cli: Cli) -> None:
     assert cli("--version").output == f"tickover {__version__}\n"
 

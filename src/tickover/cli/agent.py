@@ -20,7 +20,7 @@ from tickover.core.canary import CanaryNote
 from tickover.workspace.builds import Build
 
 
-@click.group(name="agent")
+@click.group(name="agent", cls=options.Group)
 def command() -> None:
     """Install builds of agents, list them, compare a new one on recorded runs."""
 

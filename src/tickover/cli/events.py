@@ -47,7 +47,7 @@ _Case = tuple[str, str | None, Delivery, str | None]
 """An event's id ("" for a file), its provider if that is known, the delivery, and its name if that is known."""
 
 
-@click.group(name="events")
+@click.group(name="events", cls=options.Group)
 def command() -> None:
     """List what came in from outside, say what became of it, try it on a routine."""
 

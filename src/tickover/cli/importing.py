@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import click
 
+from tickover.cli import options
 from tickover.cli.blocks import Line
 from tickover.cli.output import screen
 from tickover.core.errors import DefinitionErrors, UsageError
@@ -21,7 +22,7 @@ _into = click.option(
 )  # fmt: skip
 
 
-@click.group(name="import")
+@click.group(name="import", cls=options.Group)
 def command() -> None:
     """Write routines of what other schedulers keep, and say what could not be carried over.
 

@@ -15,6 +15,19 @@ from tickover.app import Tickover
 T = TypeVar("T")
 Opener = Callable[..., Awaitable[Tickover]]
 
+
+class Group(click.Group):
+    """A noun and its verbs: who types another is told which there are."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb (see click). Ends with a usage error where there is none."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"There is no verb `{args[0]}`; there are {', '.join(self.list_commands(ctx))}.")
+        return super().resolve_command(ctx, args)
+
+
 home = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),

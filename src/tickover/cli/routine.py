@@ -34,7 +34,7 @@ from tickover.routines.version import checks_of, resolve_version
 from tickover.store.server import RoutineRecord
 
 
-@click.group(name="routine")
+@click.group(name="routine", cls=options.Group)
 def command() -> None:
     """List routines, show what one may change and what proves it, when it fires; pause it."""
 

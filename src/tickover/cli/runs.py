@@ -34,7 +34,7 @@ from tickover.core.status import Execution, Outcome
 _PATIENCE: Final = 30.0  # seconds of one wait for the next event; then it is asked whether the run still lives
 
 
-@click.group(name="runs")
+@click.group(name="runs", cls=options.Group)
 def command() -> None:
     """List runs, show one, follow its journal, cancel it, replay it.
 

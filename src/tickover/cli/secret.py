@@ -22,7 +22,7 @@ from tickover.core.credential import CredentialKind
 from tickover.core.errors import UsageError
 
 
-@click.group(name="secret")
+@click.group(name="secret", cls=options.Group)
 def command() -> None:
     """Set, list and remove the values of credentials.
 

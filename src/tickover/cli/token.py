@@ -21,7 +21,7 @@ ORIGIN: Final = "command line"
 _DAY: Final = 86400.0
 
 
-@click.group(name="token")
+@click.group(name="token", cls=options.Group)
 def command() -> None:
     """Make, list and revoke the tokens that callers of the API show.
 
