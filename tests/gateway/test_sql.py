@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
+import socket
+import ssl
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +22,7 @@ from tickover.core.sql import SqlSettings
 from tickover.gateway.certificates import RunAuthority
 from tickover.gateway.dial import Dialler
 from tickover.gateway.fence import Fence, boot_time
+from tickover.gateway.postgres import _Line
 from tickover.gateway.sql import SqlError, count_rows
 from tickover.testing.postgres import Database, postgres, programs
 
@@ -158,6 +163,22 @@ async def test_what_is_no_database_is_an_error(said: bytes) -> None:
     async with server:
         with pytest.raises(SqlError):
             await rows(server.sockets[0].getsockname()[1], "SELECT 1")
+
+
+def test_a_server_that_is_gone_before_tls_begins_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        line = _Line(client, ssl.create_default_context())
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing is a reset
+        peer.close()
+        waiting = select.poll()
+        waiting.register(client, select.POLLIN)
+        assert waiting.poll(60_000)
+        with pytest.raises(OSError):  # noqa: PT011 - which one is the system's
+            line.wrap_socket(client, "localhost")
+        line.close()
+        assert client.fileno() == -1
+    gc.collect()  # whatever is left open is a warning, and a warning an error
 
 
 async def test_a_question_ends_with_the_lease_and_its_connection_at_once(database: Database) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import struct
+import traceback
 
 from pg8000.core import CoreConnection
 from pg8000.exceptions import DatabaseError, InterfaceError
@@ -25,11 +26,15 @@ class _Line:
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         self._context = context
-        self._open = [connection]
+        self._open: list[socket.socket] = [connection]
 
     def wrap_socket(self, connection: socket.socket, server_hostname: str) -> ssl.SSLSocket:
         assert self._context is not None
-        secure = self._context.wrap_socket(connection, server_hostname=server_hostname)
+        try:
+            secure = self._context.wrap_socket(connection, server_hostname=server_hostname)
+        except OSError as error:
+            self._open += _left_open(error)
+            raise
         self._open.append(secure)
         return secure
 
@@ -37,6 +42,12 @@ class _Line:
         for each in self._open:
             if (number := each.detach()) >= 0:
                 os.close(number)
+
+
+def _left_open(error: OSError) -> list[ssl.SSLSocket]:
+    """Return what `ssl` made and did not close: Python 3.11 forgets it where the peer was gone before TLS began."""
+    seen = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return [each for each in seen if isinstance(each, ssl.SSLSocket)]
 
 
 _COUNT = "SELECT count(*) FROM (SELECT FROM (\n{}\n) AS asked LIMIT {}) AS counted"
