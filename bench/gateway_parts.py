@@ -101,6 +101,9 @@ class Values:
     def value(self, name: str) -> bytes:  # noqa: ARG002 - there is one
         return b"ghp_0123456789abcdefghijABCDEFGHIJKLMNOP"
 
+    async def fresh(self, name: str, *, rejected: bytes | None = None) -> None:
+        """Do nothing: it is stored, and always can be used."""
+
 
 async def loopback(host: str, port: int) -> Sequence[str]:  # noqa: ARG001 - every name is this machine
     return ["127.0.0.1"]
