@@ -13,6 +13,7 @@ from tickover.core.cause import CAUSES, Cause, CauseCode
 from tickover.core.event import FACT_TYPES, Fact, JournalCorruptError, JournalEvent, decode, encode, payload
 from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FINDINGS, FindingCode, found
+from tickover.core.gate_said import GateSaid
 from tickover.core.receipt import Begun, Chosen, Delivery, Ended, head_of, link, origin, verify
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
 
@@ -59,7 +60,7 @@ EXAMPLES: list[Fact] = [
     facts.ReplayDrifted(kind="differs", target="POST https://model.test:443/v1/messages", where="turn 1", then="a"),
     facts.StopGateJudged(
         number=1,
-        checks=(facts.GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),
+        checks=(GateSaid(list=CheckList.EXPECT, index=0, kind="file", result=CheckResult.FAIL),),
         says=("Write it.",),
     ),
     facts.ReportClaimed(status=ClaimStatus.NOOP, summary="nothing new"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tickover.core.errors import DefinitionErrors
-from tickover.core.event import GateSaid
 from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass
 from tickover.core.gate import DEAF, bears, gated, repaired, words
+from tickover.core.gate_said import GateSaid
 from tickover.core.instance import Instance, egress_of
 from tickover.core.row import AttemptRow, GateRow, RunRow
 from tickover.core.status import ClaimStatus

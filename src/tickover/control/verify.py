@@ -23,7 +23,6 @@ from tickover.core.event import (
     BaselineChecked,
     CheckEvaluated,
     FindingReported,
-    GateSaid,
     ReportClaimed,
     StateCommitted,
     StateDiscarded,
@@ -31,6 +30,7 @@ from tickover.core.event import (
 from tickover.core.evidence import CheckId, CheckList, CheckResult, EvidenceClass
 from tickover.core.finding import FindingCode, found
 from tickover.core.gate import bears, gated
+from tickover.core.gate_said import GateSaid
 from tickover.core.status import ClaimStatus, Outcome
 from tickover.core.text import one_line
 from tickover.core.verdict import CheckTerm, Contract, Said

@@ -1,9 +1,12 @@
-"""JSON from outside, read so that nothing in it can hurt: whatever it nests, counts or pretends is one error."""
+"""JSON from outside, read so that nothing in it can hurt: whatever it nests, counts or pretends is one error.
+
+And what of it is kept, written so that nothing can fail on it later.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic import JsonValue
 
@@ -62,3 +65,14 @@ def _bound(value: JsonValue) -> None:
         if float("inf") in [abs(each) for each in level if isinstance(each, float)]:
             raise DocumentError("a number in it is too large")
     raise DocumentError("it nests too deeply")
+
+
+def encodable(value: Any) -> Any:
+    """Return a JSON value that UTF-8 can write: half of a surrogate pair in it becomes `?`."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [encodable(item) for item in value]
+    return value

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from tickover.core.cause import Cause, CauseCode
+from tickover.core.document import encodable
 from tickover.core.errors import TickoverError
-from tickover.core.evidence import CheckFact, CheckId, CheckList, CheckResult, EvidenceClass, first_twice
+from tickover.core.evidence import CheckFact, CheckList, CheckResult, EvidenceClass, first_twice
 from tickover.core.finding import Finding, FindingCode
+from tickover.core.gate_said import GateSaid
 from tickover.core.price import Tokens
 from tickover.core.receipt import Begun, Ended, Head, Identity, Link
 from tickover.core.status import ENDED, AgentStatus, ClaimStatus, Execution, Outcome, Phase
@@ -339,22 +341,6 @@ class ReplayDrifted(_Fact):
     times: int = Field(default=1, ge=1)
 
 
-class GateSaid(BaseModel):
-    """What one check said when the agent wanted to stop."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    list: CheckList
-    index: int = Field(ge=0)
-    kind: str
-    result: CheckResult
-    summary: str = ""
-
-    @property
-    def id(self) -> CheckId:
-        return CheckId(self.list, self.index)
-
-
 class StopGateJudged(_Fact):
     """The agent wanted to stop for the `number`th time, and its frozen workspace was looked at; no verdict rests on it.
 
@@ -580,7 +566,7 @@ def payload(fact: Fact) -> dict[str, Any]:
     """
     if isinstance(fact, UnknownFact):
         return fact.data
-    cleaned: dict[str, Any] = _writable(fact.model_dump(mode="json", exclude={"type"}))
+    cleaned: dict[str, Any] = encodable(fact.model_dump(mode="json", exclude={"type"}))
     return cleaned
 
 
@@ -606,13 +592,3 @@ def decode(event: JournalEvent) -> Fact:
         where = ".".join(str(part) for part in first["loc"])
         problem = f"`{event.type}` does not hold together: {where or 'fact'}: {first['msg']}"
         raise JournalCorruptError(problem, run=event.run, seq=event.seq) from error
-
-
-def _writable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_writable(key): _writable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_writable(item) for item in value]
-    return value

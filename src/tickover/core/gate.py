@@ -11,9 +11,9 @@ from typing import Final
 
 from tickover.core.check import Gated
 from tickover.core.definition import Routine
-from tickover.core.event import GateSaid
 from tickover.core.evidence import CheckId, CheckList, CheckResult
 from tickover.core.finding import Finding, FindingCode, found
+from tickover.core.gate_said import GateSaid
 from tickover.core.row import RunRow
 from tickover.core.status import ClaimStatus
 

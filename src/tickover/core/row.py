@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tickover.core.cause import Cause
-from tickover.core.event import BaselineChecked, GateSaid, Scalar
+from tickover.core.event import BaselineChecked, Scalar
 from tickover.core.evidence import CheckFact, CheckId, CheckResult, Said
 from tickover.core.finding import Finding
+from tickover.core.gate_said import GateSaid
 from tickover.core.receipt import Identity
 from tickover.core.status import AgentStatus, ClaimStatus, Execution, Outcome, Phase
 from tickover.core.wanted import RequiredTool
