@@ -10,6 +10,8 @@ The map of the house; imports point down only (import-linter holds it).
         network   the ways out of a run's sandboxes         outreach  what the verifier asks of the world
         hands     all that a check may touch                recover  what a killed process left
         recording what passed, kept                         playback a recorded run once more, offline
+        gate, own_tools, still: what a working agent may ask for, and a look at its work while it is held still
+        canary    another build beside recorded runs
         registry, enqueue, step, scheduler, server: queued runs, made of wishes and slots, worked off by an engine
         route, triggers: an event from outside becomes a wish, or a reason why not
         github, marks, backfill: what the instance itself does at GitHub, outside any run
